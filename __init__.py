@@ -1,0 +1,63 @@
+"""nnaudit finds the silent mistakes in PyTorch training code.
+
+>>> import nnaudit
+>>> result = nnaudit.scan(["src/"])
+>>> for finding in result.findings:
+...     print(finding.place, finding.code, finding.message)
+
+Importing this module is cheap: neither torch nor a parser is loaded before something is scanned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .analyzer.result import ScanResult
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "scan"]
+
+_PathLike = str | os.PathLike[str]
+
+
+def scan(
+    paths: Sequence[_PathLike] | _PathLike = ".",
+    *,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    extend_select: Sequence[str] = (),
+    min_confidence: str | None = None,
+    config: _PathLike | None = None,
+    jobs: int = 1,
+    cache: bool = True,
+    overlay: Mapping[_PathLike, str] | None = None,
+) -> ScanResult:
+    """Scan files and folders from their source, exactly as ``nnaudit scan`` does.
+
+    ``select``, ``ignore`` and ``extend_select`` take codes (``NN302``), prefixes (``NN3``), names
+    (``cross-entropy-on-probabilities``) or ``ALL``. ``min_confidence`` is ``certain`` or ``likely``.
+    ``config`` names a configuration file instead of the nearest one. ``overlay`` gives unsaved text
+    for paths. With ``jobs`` above 1 the calling script needs the usual
+    ``if __name__ == "__main__":``, because files are then parsed in other processes.
+
+    What could not be done (an unreadable file, a misspelt rule) is not raised: it stands in
+    ``result.problems``.
+    """
+    from .interfaces.scan import Request, run
+
+    named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    request = Request(
+        paths=tuple(named),
+        select=None if select is None else tuple(select),
+        ignore=tuple(ignore),
+        extend_select=tuple(extend_select),
+        min_confidence=min_confidence,
+        config=config,
+        jobs=jobs,
+        cache=cache,
+        overlay=dict(overlay or {}),
+    )
+    return run(request).result

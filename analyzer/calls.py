@@ -1,0 +1,379 @@
+"""Calling things: project functions and classes are followed, modules are run forward, the rest is looked up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Site
+from . import access, ir
+from .effects import CallNode
+from .knowledge import losses, modules, tensors, training
+from .library import call_library, name_arguments
+from .methods import call_method
+from .scopes import Activation, Frame
+from .state import ESCAPED, ITEMS, MODE
+from .values import (
+    UNKNOWN,
+    Class,
+    Const,
+    Data,
+    Function,
+    Library,
+    Mapping,
+    Obj,
+    Sequence,
+    Union,
+    Value,
+    is_none,
+)
+
+if TYPE_CHECKING:
+    from .expressions import Arguments
+    from .interpret import Interpreter
+
+MAX_CALLS = 10
+MAX_FORKS = 3
+
+
+def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
+    """What ``callee(*args)`` returns; its effects are recorded, its writes done."""
+    kind = type(callee)
+    if kind is Library:
+        return call_library(run, callee.path, args, site)  # type: ignore[attr-defined]
+    if kind is Function:
+        return call_function(run, callee, args, site)  # type: ignore[arg-type]
+    if kind is Data:
+        return _call_data(run, callee, args, site)  # type: ignore[arg-type]
+    if kind is Obj:
+        return call_object(run, callee, args, site)  # type: ignore[arg-type]
+    if kind is Class:
+        return instantiate(run, callee, args, site)  # type: ignore[arg-type]
+    if kind is Union:
+        present = [v for v in callee.alternatives if not is_none(v)]  # type: ignore[attr-defined]
+        if len(present) == 1:
+            return call(run, present[0], args, site)
+        if len(present) <= MAX_FORKS:
+            return run.fork([(None, lambda v=v: call(run, v, args, site)) for v in present], site, None)  # type: ignore[misc]
+    return unresolved(run, callee, args, site)
+
+
+def unresolved(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
+    """A call into code that cannot be seen: what it is handed is unknown from here on."""
+    for _, value in args:
+        run.escape(value, site)
+    run.touched = True
+    return run.space.data("call", site, (callee, *(access.frozen(run, v) for _, v in args)))
+
+
+def _call_data(run: Interpreter, callee: Data, args: Arguments, site: Site) -> Value:
+    op = callee.op
+    if op.startswith("super."):
+        return call_method(run, callee.inputs[0], op[6:], args, site)
+    if op.startswith(".") and len(callee.inputs) == 1:
+        return call_method(run, callee.inputs[0], op[1:], args, site)
+    if op == "partial":
+        return call(run, callee.inputs[0], (*((None, v) for v in callee.inputs[1:]), *callee.options, *args), site)
+    return _call_opaque(run, callee, args, site)
+
+
+def _call_opaque(run: Interpreter, callee: Data, args: Arguments, site: Site) -> Value:
+    """An opaque callable: perhaps a model, perhaps a loss, perhaps a function nobody can see."""
+    inputs = tuple(access.frozen(run, v) for _, v in args)
+    result = run.space.data("call", site, (callee, *inputs))
+    for _, value in args:
+        if type(value) is Obj or access.is_entity(value):
+            run.escape(value, site)
+    mode = run.state.get(callee, MODE)
+    run.emit("forward", callee, site, inputs=inputs, result=result, mode=_mode(mode), intact=False)
+    return result
+
+
+def _mode(cell: Value | None) -> bool | None:
+    return cell.value if type(cell) is Const and isinstance(cell.value, bool) else None
+
+
+# ---------------------------------------------------------------------------- project functions
+
+
+def call_function(run: Interpreter, function: Function, args: Arguments, site: Site) -> Value:
+    """Follow a call of a project function with its real arguments."""
+    definition = function.definition
+    receiver = function.receiver
+    if definition.name == "forward" and not run.inside_forward and access.is_module_object(receiver or UNKNOWN):
+        return run_forward(run, receiver, function, args, site)  # type: ignore[arg-type]
+    if id(definition) in run.active or len(run.context) >= MAX_CALLS or run.exhausted():
+        return unresolved(run, function, args, site)
+    frame = Frame(
+        function.frame.module, function.frame, definition.assigned, definition.outer, function.owner, receiver
+    )
+    outside = (run.block, run.context, run.activation, run.loop, run.grad, run.file)
+    run.block = []
+    run.context = (*run.context, site)
+    run.activation = Activation(run.state.mark())
+    run.loop = None
+    run.file = function.frame.module.filename
+    run.active.append(id(definition))
+    run.reached.add(id(definition))
+    _bind_parameters(run, function, frame, args, site)
+    grad_inside = _decorated_grad(run, function)
+    if grad_inside is not None:
+        run.grad = grad_inside
+    run.execute(definition.body, frame)
+    result = _finish(run, definition, run.activation, site)
+    body, grad_after = run.block, run.grad
+    run.active.pop()
+    run.block, run.context, run.activation, run.loop, run.grad, run.file = outside
+    if grad_inside is None:
+        run.grad = grad_after
+    if body:
+        run.block.append(CallNode(site, function, body))
+    return result
+
+
+def _finish(run: Interpreter, definition: ir.Def, activation: Activation, site: Site) -> Value:
+    """Join every way out of the body."""
+    died, run.dead = run.dead, None
+    exits = activation.exits
+    returned = list(activation.returned)
+    if exits:
+        if died is None:
+            exits = [*exits, run.state.delta(activation.mark)]
+            returned.append(run.space.none)
+        if len(exits) > 1 or died != "return":
+            run.state.undo(activation.mark)
+            run.state.join(exits)
+    elif died == "raise":
+        run.dead = "raise"
+    if definition.generator:
+        _forget_modes(run, activation.mark)
+        return run.space.data("generator", site, (run.space.join_all(activation.yielded),))
+    if not returned:
+        return run.space.none
+    return run.space.join_all(returned)
+
+
+def _forget_modes(run: Interpreter, mark: int) -> None:
+    """A generator stops midway (``@contextmanager`` restores the mode afterwards): modes it sets are unknown outside."""
+    for (owner, name), _ in list(run.state.changed(mark)):
+        if name == MODE:
+            run.state.set(owner, name, UNKNOWN)
+
+
+def _decorated_grad(run: Interpreter, function: Function) -> bool | None:
+    """What ``@torch.no_grad()`` and its like make of the body."""
+    for decorator in function.definition.decorators:
+        value = run.evaluate(decorator, function.frame)
+        path = value.cls if type(value) is Obj else value.path if type(value) is Library else None
+        if path in training.NO_GRAD:
+            return False
+        if path in training.ENABLE_GRAD:
+            return True
+    return None
+
+
+def _bind_parameters(run: Interpreter, function: Function, frame: Frame, args: Arguments, site: Site) -> None:
+    receiver = function.receiver
+    positional = [] if receiver is None else [receiver]
+    positional += [v for k, v in args if k is None]
+    keywords = {k: v for k, v in args if k not in (None, "*", "**")}
+    hidden = any(k in ("*", "**") for k, _ in args)
+    for param in function.definition.params:
+        name = param.name
+        if param.kind == "*":
+            value: Value = run.space.sequence(positional, hidden)
+            positional = []
+        elif param.kind == "**":
+            value = run.space.mapping(keywords.items(), hidden)  # type: ignore[arg-type]
+        elif param.kind == "positional" and positional:
+            value = positional.pop(0)
+        elif name in keywords:
+            value = keywords.pop(name)
+        elif hidden:
+            value = opaque_parameter(run, function, name)
+        elif param.default is not None:
+            value = run.evaluate(param.default, function.frame)
+        else:
+            value = opaque_parameter(run, function, name)
+        run.state.set(frame, name, value)
+
+
+def opaque_parameter(run: Interpreter, function: Function, name: str) -> Value:
+    """A parameter of which nothing is known but that it is that parameter."""
+    site = Site(function.frame.module.filename, function.definition.site)
+    return run.space.data("param", site, (run.space.const(name),))
+
+
+def call_opaquely(run: Interpreter, function: Function) -> Value:
+    """Run a function on opaque arguments, as a root."""
+    args: list[tuple[str | None, Value]] = []
+    params = function.definition.params
+    for param in params[1:] if function.receiver is not None else params:
+        value = opaque_parameter(run, function, param.name)
+        if param.annotation is not None:
+            run.types[value] = run.evaluate(param.annotation, function.frame)
+        if param.kind == "positional":
+            args.append((None, value))
+        elif param.kind == "keyword":
+            args.append((param.name, value))
+        else:
+            args.append((param.kind, value))
+    site = Site(function.frame.module.filename, function.definition.site)
+    return call_function(run, function, tuple(args), site)
+
+
+# ---------------------------------------------------------------------------- project classes
+
+
+def instantiate(run: Interpreter, cls: Class, args: Arguments, site: Site) -> Value:
+    """Make an instance of a project class and run its ``__init__``."""
+    made = run.space.obj(cls, site, run.context, name_arguments(run, "", args))
+    run.made(made)
+    if access.is_module_object(made):
+        run.state.set_attribute(made, MODE, run.space.true)
+    init = cls.find("__init__")
+    if init is not None and type(init[1]) is Function:
+        call_function(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made), args, site)
+    else:
+        _set_fields(run, cls, made, args)
+    return made
+
+
+def instantiate_opaquely(run: Interpreter, cls: Class) -> Obj:
+    """An instance that somebody unseen made: its constructor ran with opaque arguments."""
+    made = run.space.obj(cls, cls.site, (cls.site,))
+    run.made(made)
+    init = cls.find("__init__")
+    if init is not None and type(init[1]) is Function:
+        call_opaquely(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made))
+    return made
+
+
+def _set_fields(run: Interpreter, cls: Class, made: Obj, args: Arguments) -> None:
+    """Dataclasses and named tuples: keyword arguments are fields."""
+    for keyword, value in args:
+        if keyword not in (None, "*", "**"):
+            run.state.set_attribute(made, str(keyword), value)
+    if any(base == "torch.nn.Sequential" for base in cls.library_bases):
+        run.state.set_attribute(made, ITEMS, run.space.sequence([v for k, v in args if k is None]))
+
+
+# ---------------------------------------------------------------------------- objects
+
+
+def call_object(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:
+    """``obj(*args)``."""
+    if isinstance(obj.cls, Class):
+        if access.is_module_object(obj):
+            forward = obj.cls.find("forward")
+            if forward is not None and type(forward[1]) is Function:
+                bound = run.space.function(forward[1].definition, forward[1].frame, forward[1].owner, obj)
+                return run_forward(run, obj, bound, args, site)
+            if "torch.nn.Sequential" in obj.cls.library_bases:
+                return _forwarded(run, obj, args, site, lambda: _chain(run, obj, args, site))
+            return _forwarded(run, obj, args, site, lambda: UNKNOWN)
+        found = obj.cls.find("__call__") or obj.cls.find("forward")
+        if found is not None and type(found[1]) is Function:
+            return call_function(
+                run, run.space.function(found[1].definition, found[1].frame, found[1].owner, obj), args, site
+            )
+        return unresolved(run, obj, args, site)
+    if obj.cls in losses.BY_CLASS:
+        return loss_call(run, losses.BY_CLASS[obj.cls], obj, args, site)
+    if access.is_module_object(obj):
+        return _forwarded(run, obj, args, site, lambda: _library_forward(run, obj, args, site))
+    return run.space.data("call", site, (obj, *(access.frozen(run, v) for _, v in args)))
+
+
+def run_forward(run: Interpreter, obj: Obj, forward: Function, args: Arguments, site: Site) -> Value:
+    """Run a project module forward."""
+
+    def body() -> Value:
+        run.inside_forward += 1
+        try:
+            return call_function(run, forward, args, site)
+        finally:
+            run.inside_forward -= 1
+
+    return _forwarded(run, obj, args, site, body)
+
+
+def _forwarded(run: Interpreter, obj: Obj, args: Arguments, site: Site, body: object) -> Value:
+    """Record the forward pass of the outermost module, and mark what comes out of it."""
+    mode, intact = _mode(run.state.get(obj, MODE)), run.intact(obj)
+    inputs = tuple(access.frozen(run, v) for _, v in args)
+    inner = body() if intact else run.space.data("call", site, (obj, *inputs))  # type: ignore[operator]
+    if run.inside_forward:
+        return inner  # type: ignore[no-any-return]
+    result = _marked(run, obj, inner, inputs, site)
+    run.emit("forward", obj, site, inputs=inputs, result=result, mode=mode, intact=intact)
+    return result
+
+
+def _marked(run: Interpreter, obj: Obj, inner: Value, inputs: tuple[Value, ...], site: Site) -> Value:
+    """``output`` nodes around what a module returns: rules see through them, and see whose it is."""
+    if type(inner) is Sequence:
+        return run.space.sequence([_marked(run, obj, v, inputs, site) for v in inner.items], inner.open)
+    if type(inner) is Union:
+        return run.space.join_all(_marked(run, obj, v, inputs, site) for v in inner.alternatives)
+    if type(inner) is Obj and type(held := access.contents(run, inner)) is Mapping:
+        marked = [(k, _marked(run, obj, v, inputs, site)) for k, v in held.items]
+        run.state.set(inner, ITEMS, run.space.mapping(marked, held.open))
+        return inner
+    if type(inner) is Const:
+        return inner
+    return run.space.data("output", site, (obj, inner, *inputs))
+
+
+def _library_forward(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:
+    cls = str(obj.cls)
+    if cls == "torch.nn.Sequential":
+        return _chain(run, obj, args, site)
+    head, _, name = cls.rpartition(".")
+    inputs = tuple(access.frozen(run, v) for _, v in args)
+    if head == "torch.nn":
+        return run.space.data(name, site, inputs, obj.arguments)
+    if head == "torchvision.models":
+        return run.space.data("torchvision.models", site, inputs)
+    return run.space.data("call", site, (obj, *inputs))
+
+
+def _chain(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:
+    """``nn.Sequential``: each child in turn."""
+    held = access.contents(run, obj)
+    parts = held.items if type(held) is Sequence else tuple(v for _, v in held.items) if type(held) is Mapping else ()
+    if held is None or held.open or not parts:
+        last = parts[-1] if parts and held is not None and not held.open else None
+        if last is None:
+            return run.space.data("call", site, (obj, *(v for _, v in args)))
+    value: Value | None = None
+    run.inside_forward += 1
+    for part in parts:
+        value = call(run, part, args if value is None else ((None, value),), site)  # type: ignore[arg-type]
+    run.inside_forward -= 1
+    return value or UNKNOWN
+
+
+def loss_call(run: Interpreter, loss: losses.Loss, subject: Value, args: Arguments, site: Site) -> Value:
+    """Evaluate a known loss."""
+    inputs = tuple(access.frozen(run, v) for k, v in args if k is None)
+    options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None)
+    result = run.space.data("loss:" + loss.function, site, inputs, options)
+    intact = run.intact(subject) and run.state.get(subject, ESCAPED) is None
+    run.emit("loss", subject, site, inputs=inputs, result=result, intact=intact)
+    return result
+
+
+def extend_in_place(run: Interpreter, target: Value, added: Value) -> bool:
+    """``target += added`` for a list; False where the target is no list."""
+    held = access.contents(run, target)
+    if type(target) is not Obj or type(held) is not Sequence:
+        return False
+    more = access.contents(run, added)
+    if type(more) is Sequence:
+        run.state.set(target, ITEMS, run.space.sequence((held.items + more.items)[:64], held.open or more.open))
+    else:
+        run.state.set(target, ITEMS, run.space.sequence(held.items, True))
+    return True
+
+
+__all__ = ["call", "modules", "tensors"]

@@ -1,0 +1,147 @@
+"""One scan: files -> IR -> linked and interpreted program -> rules -> findings with lines."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..rules.finding import Finding, Place, Site, resolve
+from ..rules.rule import Rule
+from . import discover, load, source
+from .cache import Cache
+from .config import Config
+from .ir import FileIR
+from .link import Files, Linker
+from .program import Program
+from .result import Problem, ScanResult, Unknown
+from .source import Source
+
+Progress = Callable[[str, int, int], None]
+
+VERSION = "1"
+"""Part of every cache key: change it whenever the IR or the lowering changes."""
+
+
+def scan(
+    paths: Sequence[Path],
+    rules: Sequence[Rule],
+    config: Config,
+    *,
+    jobs: int = 1,
+    cache: Cache | None = None,
+    overlay: Mapping[Path, str] | None = None,
+    progress: Progress | None = None,
+) -> ScanResult:
+    """Scan files and folders with these rules.
+
+    ``overlay`` holds unsaved text by absolute path. Whatever cannot be read or parsed becomes a
+    problem of the result; everything else is still scanned.
+    """
+    overlay = overlay or {}
+    found = discover.discover(paths, config, tuple(overlay))
+    reported = {str(path) for path in found.reported}
+    indexed = sorted(reported | {str(path) for path in discover.index(found.root, config)})
+    sources, problems = _read(indexed, reported, overlay)
+    problems = [*found.problems, *problems]
+    triggers = tuple(dict.fromkeys(word for rule in rules for word in rule.triggers))
+    files = Files(str(found.root), sources)
+    explicit = {os.path.abspath(path) for path in paths if not os.path.isdir(path)}
+    irs = _lower(_chosen(sources, files, triggers, explicit), sources, jobs, cache, progress)
+    problems += [value for path, value in irs.items() if isinstance(value, Problem) and path in reported]
+    program = Program(Linker(files, {p: v for p, v in irs.items() if isinstance(v, FileIR)}, triggers).run())
+    names = {sources[path].filename for path in reported if path in sources}
+    findings = [f for f in _findings(rules, program) if isinstance(f.at, Site) and f.at.file in names]
+    by_name = {s.filename: s for s in sources.values()}
+    loops = [loop for loop in program.training_loops if loop.site.file in names]
+    unknown = [(loop.site, loop.unknown) for loop in loops if loop.unknown]
+    places = _places(by_name, [*_sites(findings), *(site for site, _ in unknown)])
+    resolved = sorted((resolve(f, places.__getitem__) for f in findings), key=lambda f: f.sort_key)
+    return ScanResult(
+        findings=tuple(resolved),
+        problems=tuple(problems),
+        files=len(reported),
+        lines=sum(sources[p].text.count("\n") + 1 for p in reported if p in sources),
+        loops=len(loops),
+        understood=len(loops) - len(unknown),
+        unknown=tuple(Unknown(places[site], reason) for site, reason in unknown),
+    )
+
+
+def _read(
+    paths: Iterable[str], reported: set[str], overlay: Mapping[Path, str]
+) -> tuple[dict[str, Source], list[Problem]]:
+    sources: dict[str, Source] = {}
+    problems = []
+    for path in paths:
+        try:
+            sources[path] = source.read(Path(path), overlay)
+        except source.Unreadable as error:
+            if path in reported:
+                problems.append(Problem(source.display_name(path), str(error)))
+    return sources, problems
+
+
+def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str], explicit: set[str]) -> list[str]:
+    """Files worth lowering: those with a trigger or named by the user, scripts that import one, and all that these import."""
+    words = [word.encode() for word in triggers]
+    passing = {path for path, s in sources.items() if path in explicit or any(word in s.raw for word in words)}
+    imports = {path: files.imported(path, s.raw) for path, s in sources.items()}
+    scripts = {p for p, s in sources.items() if p not in passing and b"__main__" in s.raw and imports[p] & passing}
+    chosen: set[str] = set()
+    queue = sorted(passing | scripts)
+    while queue:
+        path = queue.pop()
+        if path not in chosen:
+            chosen.add(path)
+            queue.extend(imports[path] - chosen)
+    return sorted(chosen)
+
+
+def _lower(
+    chosen: Sequence[str], sources: Mapping[str, Source], jobs: int, cache: Cache | None, progress: Progress | None
+) -> dict[str, FileIR | Problem]:
+    results = load.lower_all(
+        [sources[path] for path in chosen], lower, version=VERSION, jobs=jobs, cache=cache, progress=progress
+    )
+    return {path: results[sources[path].filename] for path in chosen}
+
+
+def lower(text: str, filename: str) -> FileIR:
+    """Lower one file; libcst is imported only now, when a file must really be parsed."""
+    from .lower import lower as lower_text
+
+    return lower_text(text, filename)
+
+
+def _findings(rules: Sequence[Rule], program: Program) -> list[Finding]:
+    """What the rules say, each place once a rule (a function may have been reached several ways)."""
+    unique: dict[tuple[str, Site | Place], Finding] = {}
+    for rule in rules:
+        for finding in rule.scan(program):
+            key = (finding.code, finding.at)
+            known = unique.get(key)
+            if known is None or (known.confidence == "likely" and finding.confidence == "certain"):
+                unique[key] = finding
+    return list(unique.values())
+
+
+def _sites(findings: Iterable[Finding]) -> list[Site]:
+    sites = []
+    for finding in findings:
+        sites += [place for place in (finding.at, *(hop.at for hop in finding.evidence)) if isinstance(place, Site)]
+    return sites
+
+
+def _places(sources: Mapping[str, Source], sites: Iterable[Site]) -> dict[Site, Place]:
+    by_file: dict[str, set[int]] = defaultdict(set)
+    for site in sites:
+        by_file[site.file].add(site.number)
+    places: dict[Site, Place] = {}
+    for file, numbers in by_file.items():
+        from .positions import locate
+
+        for number, place in locate(sources[file], numbers).items():
+            places[Site(file, number)] = place
+    return places

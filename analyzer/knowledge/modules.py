@@ -1,0 +1,117 @@
+"""``nn.Module`` classes of libraries: which there are, which behave differently in training, what holds what."""
+
+from __future__ import annotations
+
+MODULE_BASES: frozenset[str] = frozenset(
+    (
+        "torch.nn.Module",
+        "pytorch_lightning.LightningModule",
+        "transformers.PreTrainedModel",
+        "torch.nn.Sequential",
+        "torch.nn.ModuleList",
+        "torch.nn.ModuleDict",
+        "torch.jit.ScriptModule",
+    )
+)
+LIGHTNING_BASES: frozenset[str] = frozenset(("pytorch_lightning.LightningModule",))
+
+CONTAINERS: frozenset[str] = frozenset(
+    (
+        "torch.nn.Sequential",
+        "torch.nn.ModuleList",
+        "torch.nn.ModuleDict",
+        "torch.nn.ParameterList",
+        "torch.nn.ParameterDict",
+    )
+)
+
+TRAIN_DEPENDENT: frozenset[str] = frozenset(
+    f"torch.nn.{name}"
+    for name in """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d
+    SyncBatchNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d RReLU Transformer TransformerEncoder TransformerDecoder
+    TransformerEncoderLayer TransformerDecoderLayer""".split()
+)
+"""Classes whose forward differs between training and evaluation."""
+
+DROPOUT_ARGUMENT: frozenset[str] = frozenset(f"torch.nn.{name}" for name in "LSTM GRU RNN MultiheadAttention".split())
+"""Classes that differ only if their ``dropout`` argument is given and not zero."""
+
+WITHOUT_PARAMETERS: frozenset[str] = frozenset(
+    f"torch.nn.{name}"
+    for name in """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout ReLU ReLU6 LeakyReLU ELU SELU GELU SiLU Mish Sigmoid Tanh
+    Softmax LogSoftmax Softmax2d Softplus Hardtanh Hardswish Hardsigmoid Identity Flatten Unflatten MaxPool1d MaxPool2d
+    MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample PixelShuffle ZeroPad2d
+    ReflectionPad2d ReplicationPad2d ConstantPad2d CrossEntropyLoss NLLLoss MSELoss L1Loss SmoothL1Loss BCELoss
+    BCEWithLogitsLoss KLDivLoss HuberLoss CTCLoss TripletMarginLoss CosineEmbeddingLoss MarginRankingLoss CosineSimilarity
+    Unfold Fold GLU LogSigmoid Threshold UpsamplingNearest2d UpsamplingBilinear2d ReflectionPad1d PairwiseDistance
+    ChannelShuffle InstanceNorm1d InstanceNorm2d InstanceNorm3d""".split()
+)
+"""Classes that own no trainable parameter (with their default arguments)."""
+
+PLAIN: frozenset[str] = WITHOUT_PARAMETERS - TRAIN_DEPENDENT | frozenset(
+    f"torch.nn.{name}"
+    for name in """Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding EmbeddingBag
+    LayerNorm GroupNorm LSTM GRU RNN LSTMCell GRUCell RNNCell MultiheadAttention PReLU LazyLinear LazyConv2d RMSNorm Parameter
+    """.split()
+)
+"""Classes known to behave the same in training and in evaluation (RNNs and attention: without dropout)."""
+
+TORCHVISION_WITHOUT_TRAIN_LAYERS: frozenset[str] = frozenset(
+    f"torchvision.models.{name}" for name in ("vgg11_features", "squeezenet_features")
+)
+
+MODULE_FACTORIES: frozenset[str] = frozenset(
+    (
+        "timm.create_model",
+        "torch.hub.load",
+        "segmentation_models_pytorch.create_model",
+        "torch.jit.load",
+        "torch.jit.script",
+        "torch.jit.trace",
+    )
+)
+"""Functions that return a module of which nothing more is known."""
+
+WRAPPERS: frozenset[str] = frozenset(
+    (
+        "torch.nn.DataParallel",
+        "torch.nn.parallel.DistributedDataParallel",
+        "torch.nn.parallel.DataParallel",
+        "torch.compile",
+        "torch.nn.SyncBatchNorm.convert_sync_batchnorm",
+        "torch.distributed.fsdp.FullyShardedDataParallel",
+        "apex.parallel.DistributedDataParallel",
+        "torch.nn.utils.spectral_norm",
+        "torch.nn.utils.weight_norm",
+        "torch.nn.utils.parametrizations.spectral_norm",
+        "torch.nn.utils.parametrizations.weight_norm",
+    )
+)
+"""Calls whose result stands for the module that is their first argument."""
+
+
+def is_module_class(path: str) -> bool:
+    """Whether a library class is an ``nn.Module``."""
+    head, _, name = path.rpartition(".")
+    if path in MODULE_BASES:
+        return True
+    if head == "torch.nn":
+        return name[:1].isupper() and name not in (
+            "Parameter",
+            "ParameterList",
+            "ParameterDict",
+            "UninitializedParameter",
+        )
+    if head == "segmentation_models_pytorch":
+        return name[:1].isupper()
+    return False
+
+
+def is_module_factory(path: str) -> bool:
+    """Whether a library function returns an ``nn.Module``."""
+    if path in MODULE_FACTORIES:
+        return True
+    head, _, name = path.rpartition(".")
+    if head == "torchvision.models":
+        return name[:1].islower() and not name.startswith(("get_", "list_"))
+    return path.startswith("transformers.Auto") and path.endswith(".from_pretrained") and "Model" in path

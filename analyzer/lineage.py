@@ -1,0 +1,299 @@
+"""Questions about data: which loaders train, in what order they read, what was split when, what transforms draw at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Site
+from .effects import LoopNode
+from .knowledge import preprocessing, tensors, training
+from .values import Class, Const, Data, Function, Obj, Sequence, Value, alternatives, constant, is_none
+
+if TYPE_CHECKING:
+    from .program import Program
+
+LOADER = "torch.utils.data.DataLoader"
+
+
+# ---------------------------------------------------------------------------- training loaders
+
+
+def training_loaders(program: Program) -> Iterator[tuple[Obj, LoopNode]]:
+    """Loaders whose batches reach a backward pass, each with a loop in which they do."""
+    seen: set[tuple[Obj, Site]] = set()
+    for loop in program.loops:
+        for effect in program.own_effects(loop):
+            if effect.kind != "backward":
+                continue
+            for value in program.history(effect.subject):
+                if type(value) is Obj and value.cls == LOADER and (value, loop.site) not in seen:
+                    seen.add((value, loop.site))
+                    yield value, loop.node
+
+
+def reads_in_order(program: Program, loader: Obj) -> bool:
+    """Whether a loader certainly reads a map-style data set in stored order, epoch after epoch."""
+    if loader.hidden or not program.untouched(loader):
+        return False
+    shuffle = loader.argument("shuffle")
+    if shuffle is not None and constant(shuffle) not in (False, None, 0):
+        return False
+    for name in ("sampler", "batch_sampler", "collate_fn"):
+        given = loader.argument(name)
+        if name != "collate_fn" and given is not None and not is_none(given):
+            return False
+    size = loader.argument("batch_size")
+    if type(size) is Data and size.op in ("len()", "[]", ".shape"):
+        return False
+    dataset = loader.argument("dataset")
+    return dataset is not None and all(_stored_order(program, v) for v in alternatives(dataset))
+
+
+def _stored_order(program: Program, dataset: Value) -> bool:
+    """Whether reading a data set from 0 to its length gives the stored order."""
+    if type(dataset) is not Obj or not program.untouched(dataset) or was_permuted(program, dataset):
+        return False
+    if dataset.cls == "torch.utils.data.Subset":
+        inner = dataset.argument("dataset")
+        return inner is not None and _stored_order(program, inner)
+    if isinstance(dataset.cls, str):
+        return training.is_dataset(dataset.cls)
+    return _is_map_style(dataset.cls)
+
+
+def _is_map_style(cls: Class) -> bool:
+    """A project data set that looks up the index it is asked for, and shuffles nothing itself."""
+    if cls.open or cls.library_bases & training.ITERABLE_DATASETS:
+        return False
+    found = cls.find("__getitem__")
+    if found is None:
+        return any(training.is_dataset(base) and base != "torch.utils.data.Dataset" for base in cls.library_bases)
+    get_item = found[1]
+    if type(get_item) is not Function or len(get_item.definition.params) < 2:
+        return False
+    if get_item.definition.params[1].name not in get_item.definition.words:
+        return False
+    return not any(ancestor.definition.words & preprocessing.SHUFFLES for ancestor in cls.ancestors())
+
+
+def was_permuted(program: Program, value: Value) -> bool:
+    """Whether something on the way was put in random order."""
+    for item in program.history(value, into_objects=True):
+        if item in program.shuffled:
+            return True
+        if type(item) is Data and (
+            item.op.rsplit(".", 1)[-1] in preprocessing.SHUFFLES or item.op in ("part", "touched?", "call")
+        ):
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlicedBatches:
+    """Hand-made mini-batches: the loop over offsets, the loop over epochs, and where a batch is cut."""
+
+    loop: LoopNode
+    epochs: LoopNode
+    site: Site
+
+
+def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
+    """Loops over ``range(0, n, size)`` that train on ``x[i:i + size]``, ``y[i:i + size]`` of unshuffled arrays, every epoch."""
+    for loop in program.loops:
+        iterable = loop.node.iterable
+        if type(iterable) is not Data or iterable.op != "range" or not loop.outer:
+            continue
+        backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
+        index = program.index_of(loop)
+        cuts = {}
+        for effect in backward:
+            for value in program.history(effect.subject):
+                if type(value) is Data and value.op == "[]" and _cut_at(value.inputs[1], index):
+                    cuts[value.inputs[0]] = value
+        if len(cuts) >= 2 and not any(was_permuted(program, base) for base in cuts):
+            first = next(iter(cuts.values()))
+            yield SlicedBatches(loop.node, loop.outer[-1], program.sliced_at(first) or loop.site)
+
+
+def _cut_at(index: Value, start: Value) -> bool:
+    return type(index) is Data and index.op == "slice" and index.inputs[0] is start
+
+
+# ---------------------------------------------------------------------------- splits
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Statistics that saw the data that were later held out."""
+
+    fitted: Site
+    split: Site
+    what: str
+
+
+def statistics_before_split(program: Program) -> Iterator[Leak]:
+    """Transformers fitted, or statistics taken, on data of which a part is held out afterwards."""
+    seen: set[Site] = set()
+    for split, value in _splits(program):
+        for leak in (*_fitted(program, split, value), *_computed(program, split, value)):
+            if leak.fitted not in seen:
+                seen.add(leak.fitted)
+                yield leak
+
+
+def _splits(program: Program) -> Iterator[tuple[Site, Value]]:
+    for effect, _ in program.effects("split"):
+        yield effect.site, effect.subject
+    yield from _complementary_slices(program)
+
+
+def _complementary_slices(program: Program) -> Iterator[tuple[Site, Value]]:
+    """``x[:n]`` and ``x[n:]`` of the same array."""
+    heads: dict[tuple[Value, Value], Site] = {}
+    tails: dict[tuple[Value, Value], Site] = {}
+    for data, site in program.slices:
+        base, index = data.inputs
+        assert isinstance(index, Data)
+        lower, upper, step = index.inputs
+        if not is_none(step):
+            continue
+        if is_none(lower) and not is_none(upper):
+            heads[base, upper] = site
+        elif is_none(upper) and not is_none(lower):
+            tails[base, lower] = site
+    for (base, bound), site in heads.items():
+        if (base, bound) in tails:
+            yield site, base
+
+
+def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
+    """A scaler and its like whose ``fit`` saw what is split."""
+    history = set(program.history(value, into_objects=True))
+    for effect, _ in program.effects("fit"):
+        owner = effect.subject
+        cls = owner.cls if type(owner) is Obj and isinstance(owner.cls, str) else None
+        if cls is None or not preprocessing.learns(cls) or not program.untouched(owner):
+            continue
+        used = effect.result in history if effect.result is not owner else _applied_to_part(program, owner, split)
+        if used and any(d in history or d is value for d in effect.inputs):
+            yield Leak(effect.site, split, f"{cls.rsplit('.', 1)[-1]} is fitted")
+
+
+def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
+    """Whether ``owner.transform`` was applied to a part made at ``split``, or to all the data before it."""
+    for data in program.operations("transform"):
+        if data.inputs[:1] == (owner,):
+            return True
+    return False
+
+
+def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
+    """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards."""
+    history = set(program.history(value, into_objects=True))
+    for op in preprocessing.APPLIES_STATISTICS:
+        for data in program.operations(op):
+            statistic = next((s for v in data.inputs[1:] if (s := _statistic(v)) is not None), None)
+            if statistic is None or statistic.site is None:
+                continue
+            whole = statistic.inputs[0]
+            if (data in history and program.comes_from(data.inputs[0], whole) and _reduces_samples(statistic)) or (
+                whole in history and _is_part_of(program, data.inputs[0], split, whole) and _reduces_samples(statistic)
+            ):
+                yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+
+
+def _is_part_of(program: Program, value: Value, split: Site, whole: Value) -> bool:
+    for item in program.history(value):
+        if type(item) is Data and item.op == "part" and item.site == split:
+            return True
+        if type(item) is Data and item.op == "[]" and item.inputs[0] is whole and program.sliced_at(item) is not None:
+            return True
+    return False
+
+
+def _statistic(value: Value) -> Data | None:
+    """The reduction behind a value, through an epsilon or a shape change."""
+    for _ in range(6):
+        if type(value) is not Data:
+            return None
+        if value.op in tensors.STATISTICS and value.inputs:
+            return value
+        if value.op in ("+", "clip", "clamp", "maximum", "[]", "-") or value.op in tensors.PASSES:
+            if not value.inputs:
+                return None
+            value = value.inputs[0]
+            continue
+        return None
+    return None
+
+
+def _reduces_samples(statistic: Data) -> bool:
+    """Whether the reduction runs over samples: no axis, axis 0, or several axes that include it."""
+    axis = statistic.option("axis") or statistic.option("dim") or statistic.option("axis", 1)
+    if axis is None or is_none(axis):
+        return True
+    if type(axis) is Sequence:
+        return any(constant(v) == 0 for v in axis.items)
+    return type(axis) is Const and axis.value == 0
+
+
+# ---------------------------------------------------------------------------- random transforms
+
+
+@dataclass(frozen=True, slots=True)
+class RandomTransform:
+    """An evaluation data set whose pipeline draws at random."""
+
+    dataset: Site
+    transform: str
+    site: Site
+    evaluated: Site
+
+
+def random_evaluation_transforms(program: Program) -> Iterator[RandomTransform]:
+    """Random augmentation in the pipeline of data that are only evaluated on."""
+    training = {loader for loader, _ in training_loaders(program)}
+    seen: set[Site] = set()
+    for loop in program.evaluation_loops:
+        for loader in program.loaders(loop.loop.node.iterable):
+            if loader in training or not program.untouched(loader):
+                continue
+            dataset = loader.argument("dataset")
+            for option in alternatives(dataset) if dataset is not None else ():
+                found = _random_transform(program, option)
+                place = option.site if isinstance(option, (Data, Obj)) else None
+                if found is not None and place is not None and place not in seen:
+                    seen.add(place)
+                    yield RandomTransform(place, _short(found), found.site, loop.site)
+
+
+def _short(transform: Obj) -> str:
+    return str(transform.cls).rsplit(".", 1)[-1]
+
+
+def _random_transform(program: Program, dataset: Value) -> Obj | None:
+    if type(dataset) is Data and dataset.op == "part":
+        if program.was_rewritten(dataset, "transform"):
+            return None
+        return _random_transform(program, dataset.inputs[0])
+    if type(dataset) is not Obj or not program.untouched(dataset):
+        return None
+    if dataset.cls == "torch.utils.data.Subset":
+        inner = dataset.argument("dataset")
+        return None if inner is None else _random_transform(program, inner)
+    if program.was_rewritten(dataset, "transform") and isinstance(dataset.cls, str):
+        return None
+    values = [v for _, v in dataset.arguments]
+    if isinstance(dataset.cls, Class):
+        # Arguments may be used for training only: what the instance kept counts.
+        values = [v for _, v in program.attributes(dataset)]
+    for value in values:
+        for item in program.history(value, into_objects=True):
+            if type(item) is Obj and isinstance(item.cls, str) and preprocessing.draws_at_random(item):
+                return item
+    return None
+
+
+__all__ = ["batches_in_file_order", "random_evaluation_transforms", "statistics_before_split", "training_loaders"]

@@ -1,0 +1,320 @@
+"""Questions about the order of things along every path: clearing, stepping, clipping, scheduling, switching modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from . import effects as fx
+from .effects import Effect, LoopNode
+from .interpret import Root
+from .knowledge import training
+from .values import Const, Data, Obj, Value
+
+if TYPE_CHECKING:
+    from .program import Program
+    from .structure import Reach
+
+Path = Sequence[Effect]
+
+
+# ---------------------------------------------------------------------------- zero_grad
+
+
+def optimizer_paths(program: Program, optimizer: Value, root: Root) -> list[tuple[Effect, ...]] | None:
+    """Along every path: backward passes that reach the optimizer's parameters, its steps, what clears them, its escapes.
+
+    None where the order cannot be known.
+    """
+    reach = program.reach(optimizer, root)
+
+    def keep(effect: Effect) -> bool:
+        if effect.kind == "backward":
+            return reach.backward(effect.subject)
+        if effect.kind in ("step", "made"):
+            return effect.subject is optimizer
+        if effect.kind == "zero_grad":
+            return reach.clears(effect.subject)
+        return effect.kind == "escape" and reach.touches(effect.subject)
+
+    return program.paths(root.block, keep)
+
+
+def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
+    """Backward passes between two steps with nothing that clears, on every path that has them: (backward, first step)."""
+    missing: dict[Effect, Effect] = {}
+    cleared: set[object] = set()
+    for path in paths:
+        step: Effect | None = None
+        first: Effect | None = None
+        clear = False
+        for effect in path:
+            if effect.kind == "step":
+                if step is not None and first is not None:
+                    if clear:
+                        cleared.add(first.site)
+                    else:
+                        missing.setdefault(first, step)
+                step, first, clear = effect, None, False
+            elif effect.kind == "backward":
+                first = first or effect
+            else:
+                clear = True
+    seen = set()
+    for backward, step in missing.items():
+        if backward.site not in cleared and backward.site not in seen:
+            seen.add(backward.site)
+            yield backward, step
+
+
+def cleared_too_early(paths: Sequence[Path], reach: Reach) -> Iterator[tuple[Effect, Effect]]:
+    """Clearing between a backward and its step, on every path that has the step: (clearing, step)."""
+    wrong: dict[object, tuple[Effect, Effect]] = {}
+    right: set[object] = set()
+    for path in paths:
+        backward: Effect | None = None
+        zero: Effect | None = None
+        for effect in path:
+            if effect.kind == "backward":
+                backward, zero = effect, None
+            elif effect.kind == "zero_grad":
+                if reach.surely_clears(effect.subject):
+                    zero = effect
+                else:
+                    backward = None
+            elif effect.kind == "step":
+                if backward is not None and zero is not None:
+                    wrong.setdefault(zero.site, (zero, effect))
+                elif backward is not None:
+                    right.add(effect.site)
+                backward, zero = None, None
+            else:
+                backward, zero = None, None
+    for zero, step in wrong.values():
+        if step.site not in right:
+            yield zero, step
+
+
+# ---------------------------------------------------------------------------- clipping
+
+
+def useless_clips(program: Program) -> Iterator[tuple[Effect, Effect, str]]:
+    """Clipping calls that never act on the gradients of a step: (clip, culprit, ``backward``/``step``/``unscale``)."""
+    seen: set[object] = set()
+    for root in program.roots:
+        clips = [e for e in fx.effects(root.block) if e.kind == "clip" and e.intact]
+        if not clips:
+            continue
+        paths = program.paths(root.block, _clip_event)
+        if paths is None:
+            continue
+        for clip in clips:
+            if clip.site in seen:
+                continue
+            seen.add(clip.site)
+            found = _useless(program, clip, paths)
+            if found is not None:
+                yield clip, *found
+
+
+def _clip_event(effect: Effect) -> bool:
+    return effect.kind in ("clip", "backward", "step", "unscale", "zero_grad", "escape")
+
+
+def _useless(program: Program, clip: Effect, paths: Sequence[Path]) -> tuple[Effect, str] | None:
+    """Why no occurrence of a clip acts on a step; None if one does or it is not known."""
+    verdicts: list[tuple[Effect, str] | None] = []
+    for path in paths:
+        events = [e for e in path if _concerns(program, e, clip)]
+        for index, effect in enumerate(events):
+            if effect.site == clip.site and effect.kind == "clip":
+                verdicts.append(_verdict(program, events, index))
+    known = [v for v in verdicts if v is not None and v[1] != "end"]
+    if not known or len(known) + sum(v is not None and v[1] == "end" for v in verdicts) < len(verdicts):
+        return None
+    kinds = {v[1] for v in known}
+    return known[0] if len(kinds) == 1 else None
+
+
+def _concerns(program: Program, effect: Effect, clip: Effect) -> bool:
+    """Whether an event has to do with the parameters that are clipped."""
+    if effect.kind != "step":
+        return True
+    return program.is_optimizer(effect.subject) or (effect.inputs[:1] != () and program.is_optimizer(effect.inputs[0]))
+
+
+def _verdict(program: Program, events: Sequence[Effect], index: int) -> tuple[Effect, str] | None:
+    """What happens around one occurrence of a clip: None if it does its work, or nobody can tell."""
+    before, after = events[:index], events[index + 1 :]
+    last = next((e for e in reversed(before) if e.kind in ("backward", "step", "escape")), None)
+    following = next((e for e in after if e.kind in ("backward", "step", "zero_grad", "escape")), None)
+    if last is not None and last.kind == "escape":
+        return None
+    if following is not None and following.kind == "escape":
+        return None
+    if last is not None and last.kind == "backward":
+        if following is None or following.kind != "step":
+            return None
+        return _scaled(program, before, last, following)
+    if following is not None and following.kind == "backward":
+        # Before backward: after the step of this round it is the step that came too early.
+        stepped = next((e for e in after if e.kind == "step"), None)
+        if last is not None and last.kind == "step":
+            return (last, "step") if _same_round(events, index) else (following, "backward")
+        return (following, "backward") if stepped is not None else None
+    if last is not None and last.kind == "step":
+        return last, "step"
+    return following or events[index], "end"
+
+
+def _same_round(events: Sequence[Effect], index: int) -> bool:
+    """Whether nothing but the clip lies between the step before it and the end of the round (a clearing)."""
+    for effect in reversed(events[:index]):
+        if effect.kind == "zero_grad":
+            return False
+        if effect.kind == "step":
+            break
+    following = next((e for e in events[index + 1 :] if e.kind in ("zero_grad", "backward")), None)
+    return following is None or following.kind == "zero_grad" or _first_is_clip(events)
+
+
+def _first_is_clip(events: Sequence[Effect]) -> bool:
+    first = next((e for e in events if e.kind in ("clip", "backward")), None)
+    return first is not None and first.kind == "backward"
+
+
+def _scaled(program: Program, before: Sequence[Effect], backward: Effect, step: Effect) -> tuple[Effect, str] | None:
+    """Whether a scaled loss was backpropagated and nothing unscaled its gradients before the clip."""
+    scaler = program.scaler_of(backward.subject)
+    if scaler is None or not step.inputs or step.inputs[0] is not scaler:
+        return None
+    position = max(i for i, e in enumerate(before) if e is backward)
+    if any(e.kind == "unscale" for e in before[position:]):
+        return None
+    return backward, "unscale"
+
+
+# ---------------------------------------------------------------------------- modes
+
+
+def training_forwards_in_eval_mode(program: Program) -> Iterator[tuple[Effect, Effect]]:
+    """Forward passes of a training loop that run in evaluation mode on a later pass: (forward, the ``eval()``)."""
+    for root in program.roots:
+        trained = program.training_forwards(root)
+        models = dict.fromkeys(e.subject for e in trained)
+        for model in models:
+            if type(model) is not Obj:
+                continue
+            yield from _stays_in_eval(program, root, model, {e.site for e in trained if e.subject is model})
+
+
+def _stays_in_eval(program: Program, root: Root, model: Obj, sites: set[object]) -> Iterator[tuple[Effect, Effect]]:
+    family = program.family(model)
+
+    def keep(effect: Effect) -> bool:
+        if effect.kind == "forward":
+            return effect.subject is model and effect.site in sites
+        return effect.kind in ("mode", "escape", "made") and effect.subject in family
+
+    paths = program.paths(root.block, keep)
+    if paths is None:
+        return
+    wrong: dict[object, tuple[Effect, Effect]] = {}
+    right: set[object] = set()
+    for path in paths:
+        switch: Effect | None = None
+        trained_before = False
+        switched = False
+        for effect in path:
+            if effect.kind == "mode":
+                flag = effect.inputs[0]
+                off = type(flag) is Const and flag.value is False
+                if off:
+                    switch = effect
+                    switched = True
+                elif effect.subject is model or type(flag) is not Const or effect.subject in family:
+                    switch = None
+            elif effect.kind == "forward":
+                if switch is not None and trained_before:
+                    wrong.setdefault(effect.site, (effect, switch))
+                elif switched and trained_before:
+                    right.add(effect.site)
+                trained_before = trained_before or switch is None
+            else:
+                switch, switched = None, False
+    for site, pair in wrong.items():
+        if site not in right:
+            yield pair
+
+
+# ---------------------------------------------------------------------------- schedulers
+
+
+def scheduler_before_optimizer(program: Program, scheduler: Obj, root: Root) -> Iterator[tuple[Effect, Effect]]:
+    """A scheduler's step that comes before the first step of its optimizer on every path."""
+    optimizer = scheduler.argument("optimizer")
+    if type(optimizer) is not Obj or not program.is_optimizer(optimizer):
+        return
+
+    def keep(effect: Effect) -> bool:
+        if effect.kind == "step":
+            return effect.subject in (scheduler, optimizer)
+        return effect.kind == "escape" and effect.subject in (scheduler, optimizer)
+
+    paths = program.paths(root.block, keep)
+    if not paths:
+        return
+    found: tuple[Effect, Effect] | None = None
+    for path in paths:
+        first = next((e for e in path), None)
+        step = next((e for e in path if e.kind == "step" and e.subject is optimizer), None)
+        if step is None:
+            continue
+        if first is None or first.kind != "step" or first.subject is not scheduler:
+            return
+        found = (first, step)
+    if found is not None:
+        yield found
+
+
+def epoch_schedule_per_batch(program: Program, scheduler: Obj, root: Root) -> Iterator[tuple[Effect, LoopNode]]:
+    """An epoch schedule that is stepped in the loop over the batches of a data loader, inside a loop over epochs."""
+    if scheduler.cls not in training.EPOCH_SCHEDULERS or not program.counts_epochs(scheduler):
+        return
+    for loop in program.loops:
+        if loop.root is not root or not program.loaders(loop.node.iterable) or not loop.outer:
+            continue
+        optimizer = scheduler.argument("optimizer")
+        here = program.own_effects(loop)
+        if any(e.kind == "step" and e.subject is optimizer for e in here):
+            for effect in here:
+                if effect.kind == "step" and effect.subject is scheduler and not program.conditional(loop, effect):
+                    yield effect, loop.node
+                    return
+
+
+def plateau_without_metric(program: Program, scheduler: Obj, root: Root) -> Iterator[tuple[Effect, str]]:
+    """``ReduceLROnPlateau.step()`` with nothing, or with the epoch's number."""
+    if scheduler.cls not in training.METRIC_SCHEDULERS:
+        return
+    for effect in fx.effects(root.block):
+        if effect.kind == "step" and effect.subject is scheduler:
+            if not effect.inputs:
+                yield effect, "nothing"
+            elif type(effect.inputs[0]) is Data and effect.inputs[0].op == "index":
+                yield effect, "the epoch number"
+
+
+def schedulers_never_stepped(program: Program) -> Iterator[tuple[Obj, Effect]]:
+    """Schedulers that nobody steps and nobody else got hold of, whose optimizer is stepped."""
+    stepped = {e.subject for e, _ in program.effects("step")}
+    escaped = {e.subject for e, _ in program.effects("escape")}
+    for scheduler in program.objects:
+        optimizer = scheduler.argument("optimizer")
+        if not program.is_scheduler(scheduler) or scheduler in stepped or scheduler in escaped:
+            continue
+        if type(optimizer) is not Obj or program.leaves(scheduler):
+            continue
+        step = next((e for e, _ in program.effects("step") if e.subject is optimizer), None)
+        if step is not None:
+            yield scheduler, step

@@ -1,0 +1,701 @@
+"""The nouns of a training script and the questions that rules ask about them.
+
+A :class:`Program` is built once from what the interpreter recorded. Rules read it and never see
+syntax: they ask what kind of numbers reach a loss, which modules an optimizer owns, in which mode a
+model ran, in which order things happen along every path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..rules.finding import Hop, Site
+from . import effects as fx
+from . import structure, watching
+from .effects import Block, Effect, LoopNode
+from .interpret import Interpreter, Root
+from .knowledge import losses, modules, tensors, training
+from .state import DYNAMIC, ITEMS
+from .values import (
+    UNKNOWN,
+    Class,
+    Const,
+    Data,
+    Function,
+    Mapping,
+    Obj,
+    Value,
+    alternatives,
+    is_none,
+)
+from .values import (
+    Sequence as Items,
+)
+
+MAX_WALK = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What kind of numbers a value holds, and where that was decided."""
+
+    kind: str
+    site: Site | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossUse:
+    """One evaluation of a known loss."""
+
+    loss: losses.Loss
+    effect: Effect
+    prediction: Value
+    target: Value | None
+    root: Root
+
+    @property
+    def site(self) -> Site:
+        """Where the loss is called."""
+        return self.effect.site
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """A loop with the loops around it (outermost first), in one root."""
+
+    node: LoopNode
+    outer: tuple[LoopNode, ...]
+    root: Root
+
+    @property
+    def site(self) -> Site:
+        """The loop's header."""
+        return self.node.site
+
+    @property
+    def body(self) -> Block:
+        """The effects of all passes, as one block."""
+        return [node for body in self.node.passes for node in body]
+
+    @property
+    def batches(self) -> Value:
+        """What the loop runs over."""
+        return self.node.iterable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingLoop:
+    """A loop in which a loss is backpropagated. ``unknown`` says what was not understood, "" for nothing."""
+
+    site: Site
+    unknown: str
+
+
+class Program:
+    """Everything that was understood of a project."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._run = interpreter
+        self.roots: Sequence[Root] = interpreter.roots
+
+    # ------------------------------------------------------------------ effects
+
+    @cached_property
+    def _effects(self) -> dict[str, list[tuple[Effect, Root]]]:
+        found: dict[str, list[tuple[Effect, Root]]] = {}
+        for root in self.roots:
+            for effect in fx.effects(root.block):
+                found.setdefault(effect.kind, []).append((effect, root))
+        return found
+
+    def effects(self, kind: str) -> Sequence[tuple[Effect, Root]]:
+        """Every effect of a kind, with its root."""
+        return self._effects.get(kind, ())
+
+    @cached_property
+    def loops(self) -> Sequence[Loop]:
+        """Every loop that has effects."""
+        return [loop for root in self.roots for loop in _loops(root.block, (), root)]
+
+    @cached_property
+    def training_loops(self) -> Sequence[TrainingLoop]:
+        """The innermost loops that backpropagate, one a site."""
+        found: dict[Site, str] = {}
+        for loop in self.loops:
+            backward = [e for e in fx.effects(loop.body) if e.kind == "backward"]
+            if backward and not any(
+                inner.kind == "backward" for node in fx.loops(loop.body) for b in node.passes for inner in fx.effects(b)
+            ):
+                reason = self._not_understood(loop)
+                found[loop.site] = "" if found.get(loop.site) == "" else reason
+        return [TrainingLoop(site, reason) for site, reason in found.items()]
+
+    def _not_understood(self, loop: Loop) -> str:
+        seen = list(fx.effects(loop.body))
+        stepped = [e for e in seen if e.kind == "step" and self.is_optimizer(e.subject)]
+        if not stepped:
+            return "no optimizer that is known here is stepped"
+        if not any(e.kind == "loss" for e in seen):
+            return "the loss is not one that is known"
+        if not any(e.kind == "forward" and type(e.subject) is Obj for e in seen):
+            return "the model is made where it cannot be seen"
+        return ""
+
+    def paths(self, block: Block, keep: Callable[[Effect], bool]) -> list[tuple[Effect, ...]] | None:
+        """The kept effects along every path; None where there are too many."""
+        return fx.paths(block, keep)
+
+    # ------------------------------------------------------------------ losses and numbers
+
+    @cached_property
+    def losses(self) -> Sequence[LossUse]:
+        """Every evaluation of a known loss whose prediction was seen."""
+        found = []
+        for effect, root in self.effects("loss"):
+            loss = self._loss_of(effect)
+            result = effect.result
+            if loss is None or type(result) is not Data:
+                continue
+            prediction = result.option("input", 0)
+            if prediction is not None and effect.intact:
+                found.append(LossUse(loss, effect, prediction, result.option("target", 1), root))
+        return found
+
+    @staticmethod
+    def _loss_of(effect: Effect) -> losses.Loss | None:
+        subject = effect.subject
+        path = subject.cls if type(subject) is Obj else getattr(subject, "path", None)
+        return losses.CLASSES_AND_FUNCTIONS.get(path) if isinstance(path, str) else None
+
+    def activation(self, value: Value) -> Activation | None:
+        """What kind of numbers the value holds; None unless all its alternatives agree."""
+        found = [self._activation(v, 0) for v in alternatives(value)]
+        kinds = {a.kind if a else None for a in found}
+        return found[0] if len(kinds) == 1 else None
+
+    def _activation(self, value: Value, depth: int) -> Activation | None:
+        if type(value) is Items and value.items and not value.open:
+            return self._agreed(value.items, depth)
+        if type(value) is not Data or depth > 40:
+            return None
+        op = value.op
+        kind = tensors.OUTPUT.get(op)
+        if kind is not None:
+            return Activation(kind, value.site)
+        if op == "output":
+            return self._agreed(value.inputs[1:2], depth)
+        if not value.inputs:
+            return None
+        if op == "log":
+            return self._logarithm(value, depth)
+        if op in tensors.PASSES:
+            first = value.inputs[0]
+            if op == "[]" and type(first) is Items:
+                return None
+            return self._agreed(first.items if type(first) is Items else (first,), depth)
+        if op in ("clamp", "clip", "clamp_"):
+            return self._agreed(value.inputs[:1], depth)
+        if op in tensors.RESAMPLES or op in ("+", "-", "*", "/", "add", "mul", "div", "sub"):
+            return self._scores(value, depth)
+        return None
+
+    def _agreed(self, values: Sequence[Value], depth: int) -> Activation | None:
+        found = [self._activation(v, depth + 1) for value in values for v in alternatives(value)]
+        kinds = {a.kind if a else None for a in found}
+        return found[0] if len(kinds) == 1 else None
+
+    def _logarithm(self, value: Data, depth: int) -> Activation | None:
+        """``log(softmax(x))``, with a clamp or an epsilon inside or not, is log-probabilities."""
+        inner: Value = value.inputs[0]
+        while type(inner) is Data and inner.op in ("+", "clamp", "clip", "add", "maximum"):
+            inner = inner.inputs[0]
+        of = self._agreed((inner,), depth)
+        if of is not None and of.kind == tensors.PROBABILITIES:
+            return Activation(tensors.LOG_PROBABILITIES, value.site)
+        return None
+
+    def _scores(self, value: Data, depth: int) -> Activation | None:
+        """Sums, multiples and pooled unnormalised scores stay such; of anything else nothing is known."""
+        tensors_in = [v for v in value.inputs if type(v) is not Const] if value.op in "+-*/" else value.inputs[:1]
+        found = self._agreed(tensors_in, depth)
+        return found if found is not None and found.kind == tensors.LOGITS else None
+
+    # ------------------------------------------------------------------ histories
+
+    def history(self, value: Value, into_objects: bool = False) -> Iterator[Value]:
+        """The value and everything that it was made from, nearest first."""
+        seen: dict[Value, None] = {}
+        queue = [value]
+        while queue and len(seen) < MAX_WALK:
+            item = queue.pop(0)
+            for v in alternatives(item):
+                if v in seen or isinstance(v, Const):
+                    continue
+                seen[v] = None
+                yield v
+                queue.extend(self._sources(v, into_objects))
+
+    def _sources(self, value: Value, into_objects: bool) -> list[Value]:
+        if type(value) is Data:
+            return [*value.inputs, *(v for _, v in value.options)]
+        if type(value) is Items:
+            return list(value.items)
+        if type(value) is Mapping:
+            return [v for _, v in value.items]
+        if type(value) is Obj and into_objects:
+            return [v for _, v in value.arguments] + [v for _, v in self.attributes(value)]
+        return []
+
+    def differentiable(self, value: Value) -> Iterator[Value]:
+        """The value and what gradients can flow back to from it: histories end at ``.item()``, ``.detach()`` ..."""
+        seen: dict[Value, None] = {}
+        queue = [value]
+        while queue and len(seen) < MAX_WALK:
+            for v in alternatives(queue.pop(0)):
+                if v in seen or isinstance(v, Const):
+                    continue
+                seen[v] = None
+                yield v
+                if type(v) is Data and v.op not in tensors.CUTS:
+                    queue.extend(v.inputs)
+                    queue.extend(o for _, o in v.options)
+                elif type(v) is Items:
+                    queue.extend(v.items)
+                elif type(v) is Mapping:
+                    queue.extend(o for _, o in v.items)
+
+    def cut(self, value: Value) -> bool:
+        """Whether some operation on the way certainly took the value off the graph."""
+        return all(self._cut(v) for v in alternatives(value))
+
+    def _cut(self, value: Value) -> bool:
+        while type(value) is Data:
+            if value.op in tensors.CUTS:
+                return True
+            if value.op in tensors.PASSES or value.op in tensors.GRADED or value.op == "touched?":
+                data = [v for v in value.inputs if type(v) is Data]
+                if len(data) != 1:
+                    return bool(data) and all(self._cut(v) for v in data)
+                value = data[0]
+                continue
+            return False
+        return type(value) is Const
+
+    # ------------------------------------------------------------------ objects
+
+    def attributes(self, obj: Value) -> Sequence[tuple[str, Value]]:
+        """What an object held when its root ended (lists and dicts as their contents)."""
+        return self._run.held.get(obj, ())
+
+    def attribute(self, obj: Value, name: str) -> Value | None:
+        """One attribute, None where there is none."""
+        return next((v for k, v in self.attributes(obj) if k == name), None)
+
+    @cached_property
+    def objects(self) -> Sequence[Obj]:
+        """Everything that was made, in order."""
+        return list(self._run.objects)
+
+    def made(self, *paths: str) -> Iterator[Obj]:
+        """Instances of these library classes."""
+        for obj in self.objects:
+            if obj.cls in paths:
+                yield obj
+
+    def is_module(self, value: Value) -> bool:
+        """Whether the value is an ``nn.Module``."""
+        from .access import is_module_object
+
+        return is_module_object(value)
+
+    def is_optimizer(self, value: Value) -> bool:
+        """Whether the value is an optimizer: by its class, its annotation, or because it is used as one."""
+        if type(value) is Obj:
+            if isinstance(value.cls, Class):
+                return any(training.is_optimizer(b) for b in value.cls.library_bases)
+            return training.is_optimizer(value.cls)
+        if type(value) is Data:
+            annotation = self._run.types.get(value)
+            if annotation is not None and training.is_optimizer(getattr(annotation, "path", "")):
+                return True
+            return ("zero_grad" in self._run.uses.get(value, ()) and "step" in self._run.uses.get(value, ())) or (
+                "zero_grad" in self._run.uses.get(value, ()) and not self.is_called(value)
+            )
+        return False
+
+    def is_scheduler(self, value: Value) -> bool:
+        """Whether the value is a learning-rate scheduler that was seen being made."""
+        if type(value) is not Obj:
+            return False
+        if isinstance(value.cls, Class):
+            return any(training.is_scheduler(b) for b in value.cls.library_bases)
+        return training.is_scheduler(value.cls)
+
+    @cached_property
+    def _called(self) -> frozenset[Value]:
+        return frozenset(effect.subject for effect, _ in self.effects("forward"))
+
+    def is_called(self, value: Value) -> bool:
+        """Whether the opaque value is called like a model or function."""
+        return value in self._called
+
+    def children(self, module: Value) -> list[tuple[str, Value]]:
+        """Registered sub-modules by name."""
+        out: list[tuple[str, Value]] = []
+        for name, held in self.attributes(module):
+            if name in (ITEMS, DYNAMIC):
+                items = held.items if type(held) is Items else ()
+                out += [(str(i), v) for i, v in enumerate(items) if self.is_module(v)]
+            elif not name.startswith("$"):
+                out += [(name, v) for v in alternatives(held) if self.is_module(v)]
+        return out
+
+    def descendants(self, module: Value) -> list[Value]:
+        """The module and all registered modules below it."""
+        seen: dict[Value, None] = {}
+        queue = [module]
+        while queue and len(seen) < MAX_WALK:
+            item = queue.pop()
+            if item not in seen:
+                seen[item] = None
+                queue.extend(child for _, child in self.children(item))
+        return list(seen)
+
+    def has_unknown_parts(self, module: Value) -> bool:
+        """Whether sub-modules may be there that were not seen."""
+        for item in self.descendants(module):
+            for name, held in self.attributes(item):
+                if name in (ITEMS, DYNAMIC) and type(held) is Items and held.open:
+                    return True
+                if not name.startswith("$") and any(_may_be_module(v) for v in alternatives(held)):
+                    return True
+            if type(item) is Obj and isinstance(item.cls, Class) and item.cls.open:
+                return True
+        return False
+
+    def train_dependent(self, module: Value) -> Obj | None:
+        """A layer below the module that behaves differently in training (dropout, batch normalisation)."""
+        for item in self.descendants(module):
+            if type(item) is Obj and isinstance(item.cls, str) and _train_dependent(item):
+                return item
+        return None
+
+    def has_parameters(self, module: Value) -> bool:
+        """Whether the module certainly owns a parameter."""
+        return any(
+            type(item) is Obj
+            and isinstance(item.cls, str)
+            and item.cls.startswith(("torch.nn.", "torchvision.models."))
+            and item.cls not in modules.WITHOUT_PARAMETERS
+            and item.cls not in modules.CONTAINERS
+            for item in self.descendants(module)
+        )
+
+    # ------------------------------------------------------------------ parameters
+
+    def owners(self, parameters: Value) -> tuple[frozenset[Value], bool]:
+        """Whose parameters an expression holds, and whether that is all that it holds."""
+        found: set[Value] = set()
+        complete = self._owners(parameters, found, 0)
+        return frozenset(found), complete
+
+    def _owners(self, value: Value, found: set[Value], depth: int) -> bool:
+        if depth > 30:
+            return False
+        if type(value) is Items:
+            return all([self._owners(v, found, depth + 1) for v in value.items]) and bool(value.items)
+        if type(value) is Mapping:
+            inside = value.get("params")
+            return inside is not None and self._owners(inside, found, depth + 1)
+        if type(value) is Obj:
+            if value.cls == "torch.nn.Parameter" or self.is_module(value):
+                found.add(value)
+                return True
+            return False
+        if type(value) is not Data:
+            return is_none(value)
+        if value.op in ("parameters", "named_parameters"):
+            found.add(value.inputs[0])
+            return True
+        if value.op in ("filter", "chain", "+", "element", "[]", "list", "rest"):
+            inputs = value.inputs[:1] if value.op in ("[]", "element", "rest") else value.inputs
+            return all([self._owners(v, found, depth + 1) for v in inputs])
+        if value.op.startswith(".") and self.is_module(value.inputs[0]):
+            return False
+        return False
+
+    def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
+        """Whose parameters an optimizer was given, and whether that is all."""
+        if type(optimizer) is not Obj or not isinstance(optimizer.cls, str):
+            return frozenset(), False
+        parameters = optimizer.argument("params")
+        if parameters is None:
+            return frozenset(), False
+        owners, complete = self.owners(parameters)
+        return owners, complete and not optimizer.hidden
+
+    # ------------------------------------------------------------------ models and optimizers in action
+
+    @cached_property
+    def stepped_optimizers(self) -> Sequence[tuple[Value, Root]]:
+        """Every optimizer that a root steps."""
+        pairs = {
+            (e.subject, id(root)): (e.subject, root) for e, root in self.effects("step") if self.is_optimizer(e.subject)
+        }
+        return list(pairs.values())
+
+    def uses(self, value: Value) -> set[str]:
+        """Names of the library methods called on a thing."""
+        return self._run.uses.get(value, set())
+
+    @cached_property
+    def _parents(self) -> dict[Value, list[Value]]:
+        parents: dict[Value, list[Value]] = {}
+        for obj in self.objects:
+            if self.is_module(obj):
+                for _, child in self.children(obj):
+                    parents.setdefault(child, []).append(obj)
+        return parents
+
+    def family(self, module: Value) -> list[Value]:
+        """The module and every module that contains it."""
+        seen: dict[Value, None] = {}
+        queue = [module]
+        while queue and len(seen) < MAX_WALK:
+            item = queue.pop()
+            if item not in seen:
+                seen[item] = None
+                queue.extend(self._parents.get(item, ()))
+        return list(seen)
+
+    @cached_property
+    def _escaped(self) -> frozenset[Value]:
+        return frozenset(e.subject for e, _ in self.effects("escape"))
+
+    def untouched(self, value: Value) -> bool:
+        """Whether no unseen code ever had hold of the thing."""
+        return value not in self._escaped
+
+    @cached_property
+    def _frozen(self) -> frozenset[Value]:
+        frozen: set[Value] = set()
+        for effect, _ in self.effects("freeze"):
+            if not (type(effect.inputs[0]) is Const and effect.inputs[0].value is True):
+                owners, _ = self.owners(effect.subject)
+                frozen |= owners | {effect.subject}
+        return frozenset(frozen)
+
+    def is_frozen(self, module: Value) -> bool:
+        """Whether some parameter of the module, or of what contains it, was told not to require gradients."""
+        return any(m in self._frozen for m in (*self.family(module), *self.descendants(module)))
+
+    def training_forwards(self, root: Root) -> Sequence[Effect]:
+        """Forward passes of a root whose outputs a backward pass reaches."""
+        return self._training_forwards.get(id(root), ())
+
+    @cached_property
+    def _training_forwards(self) -> dict[int, list[Effect]]:
+        reached: dict[int, set[Value]] = {}
+        for effect, root in self.effects("backward"):
+            reached.setdefault(id(root), set()).update(self.differentiable(effect.subject))
+        found: dict[int, list[Effect]] = {}
+        for effect, root in self.effects("forward"):
+            values = reached.get(id(root))
+            if values and effect.result is not None and any(v in values for v in _flat(effect.result)):
+                found.setdefault(id(root), []).append(effect)
+        return found
+
+    def scaler_of(self, loss: Value) -> Value | None:
+        """The GradScaler that scaled a loss."""
+        for value in self.differentiable(loss):
+            if type(value) is Data and value.op == "scale":
+                return value.option("scaler")
+        return None
+
+    @cached_property
+    def schedulers_in_roots(self) -> Sequence[tuple[Obj, Root]]:
+        """Every known scheduler that a root steps."""
+        pairs = {
+            (e.subject, id(root)): (e.subject, root)
+            for e, root in self.effects("step")
+            if type(e.subject) is Obj and self.is_scheduler(e.subject) and self.untouched(e.subject)
+        }
+        return list(pairs.values())  # type: ignore[arg-type]
+
+    def counts_epochs(self, scheduler: Obj) -> bool:
+        """Whether a loop over epochs and the schedule share a length, or the schedule's period is a small literal."""
+        period = scheduler.argument("T_max") or scheduler.argument("step_size") or scheduler.argument("1")
+        if type(period) is Const:
+            return isinstance(period.value, int) and period.value <= 50
+        return type(period) is Items and all(
+            type(v) is Const and isinstance(v.value, int) and v.value <= 300 for v in period.items
+        )
+
+    def leaves(self, value: Value) -> bool:
+        """Whether a thing is returned, stored in an object or handed to some call, so that others may use it."""
+        return value in self._run.kept
+
+    def site_of(self, value: Value) -> Site | None:
+        """Where a thing was made."""
+        return value.site if isinstance(value, (Obj, Data)) else None
+
+    def class_name(self, value: Value) -> str:
+        """The class of a thing by its own name."""
+        if type(value) is not Obj:
+            return "module"
+        return value.cls.name if isinstance(value.cls, Class) else value.cls.rsplit(".", 1)[-1]
+
+    def own_effects(self, loop: Loop) -> Sequence[Effect]:
+        """Effects of the loop's body that are in no inner loop."""
+        return list(_own(loop.body))
+
+    def conditional(self, loop: Loop, effect: Effect) -> bool:
+        """Whether a pass may go without the effect."""
+        found = self.paths(loop.node.passes[0], lambda e: e.site == effect.site and e.kind == effect.kind)
+        return not found or not all(found)
+
+    def reach(self, optimizer: Value, root: Root) -> structure.Reach:
+        """What concerns an optimizer."""
+        if optimizer not in self._reaches:
+            self._reaches[optimizer] = structure.Reach(self, optimizer)
+        return self._reaches[optimizer]
+
+    @cached_property
+    def _reaches(self) -> dict[Value, structure.Reach]:
+        return {}
+
+    @cached_property
+    def evaluation_loops(self) -> Sequence[watching.EvaluationLoop]:
+        """Loops over data that only evaluate."""
+        return list(watching.evaluation_loops(self))
+
+    @property
+    def discarded(self) -> set[Value]:
+        """Results that stand alone as a statement."""
+        return self._run.discarded
+
+    # ------------------------------------------------------------------ data
+
+    def is_dataset(self, value: Value) -> bool:
+        """Whether the value is a data set made here."""
+        if type(value) is not Obj:
+            return False
+        if isinstance(value.cls, Class):
+            return any(training.is_dataset(b) or b in training.ITERABLE_DATASETS for b in value.cls.library_bases)
+        return training.is_dataset(value.cls)
+
+    def is_opaque_data(self, value: Value) -> bool:
+        """Whether the value is an opaque parameter or attribute (what a function is handed to loop over)."""
+        return watching.is_opaque(value)
+
+    @cached_property
+    def shuffled(self) -> frozenset[Value]:
+        """What was shuffled in place."""
+        return frozenset(e.subject for e, _ in self.effects("shuffle"))
+
+    def index_of(self, loop: Loop) -> Value:
+        """The index that a loop over ``range`` counts."""
+        return loop.node.element
+
+    @cached_property
+    def slices(self) -> Sequence[tuple[Data, Site]]:
+        """Every slice taken, and where."""
+        return [(d, s) for d, s in self._run.sliced.items() if type(d.inputs[1]) is Data and d.inputs[1].op == "slice"]
+
+    def sliced_at(self, data: Data) -> Site | None:
+        """Where a slice was taken."""
+        return self._run.sliced.get(data)
+
+    @cached_property
+    def _operations(self) -> dict[str, list[Data]]:
+        found: dict[str, list[Data]] = {}
+        for value in self._run.space.everything():
+            if type(value) is Data:
+                found.setdefault(value.op, []).append(value)
+        return found
+
+    def operations(self, op: str) -> Sequence[Data]:
+        """Every result of an operation."""
+        return self._operations.get(op, ())
+
+    def was_rewritten(self, dataset: Value, name: str) -> bool:
+        """Whether an attribute of a data set (or of the one a subset stands for) was assigned from outside."""
+        inner = self._run.space.data(".dataset", None, (dataset,))
+        return any(name in self._run.state.attributes.get(v, ()) for v in (dataset, inner))
+
+    def assigned_at(self, obj: Value, name: str) -> Site | None:
+        """Where an attribute was first assigned."""
+        return self._run.assigned.get((obj, name))
+
+    def loaders(self, iterable: Value) -> list[Obj]:
+        """The data loaders that an iterable hands out batches of (through enumerate, zip, tqdm ...)."""
+        return [v for v in self.history(iterable) if type(v) is Obj and v.cls == "torch.utils.data.DataLoader"]
+
+    def comes_from(self, value: Value, source: Value) -> bool:
+        """Whether ``source`` is in the history of ``value``."""
+        return any(v is source for v in self.history(value))
+
+
+def hop(effect: Effect, message: str) -> Hop:
+    """A step of evidence at an effect."""
+    return Hop(message, effect.site)
+
+
+def _loops(block: Block, outer: tuple[LoopNode, ...], root: Root) -> Iterator[Loop]:
+    for node in block:
+        if type(node) is LoopNode:
+            yield Loop(node, outer, root)
+            for body in node.passes:
+                yield from _loops(body, (*outer, node), root)
+        elif type(node) is fx.BranchNode:
+            for _, arm in node.arms:
+                yield from _loops(arm, outer, root)
+        elif type(node) is fx.CallNode:
+            yield from _loops(node.body, outer, root)
+
+
+def _own(block: Block) -> Iterator[Effect]:
+    for node in block:
+        if type(node) is Effect:
+            yield node
+        elif type(node) is fx.BranchNode:
+            for _, arm in node.arms:
+                yield from _own(arm)
+        elif type(node) is fx.CallNode:
+            yield from _own(node.body)
+        elif type(node) is LoopNode and node.exact:
+            for body in node.passes:
+                yield from _own(body)
+
+
+def _flat(value: Value) -> Iterator[Value]:
+    for v in alternatives(value):
+        yield v
+        if type(v) is Items:
+            for item in v.items:
+                yield from _flat(item)
+        elif type(v) is Mapping:
+            for _, item in v.items:
+                yield from _flat(item)
+
+
+def _may_be_module(value: Value) -> bool:
+    return value is UNKNOWN or (type(value) is Data and value.op in ("call", "param", "copy"))
+
+
+def _train_dependent(layer: Obj) -> bool:
+    assert isinstance(layer.cls, str)
+    if layer.cls in modules.DROPOUT_ARGUMENT:
+        rate = layer.argument("dropout")
+        return type(rate) is Const and bool(rate.value)
+    if layer.cls in ("torch.nn.Dropout", "torch.nn.Dropout2d"):
+        rate = layer.argument("p")
+        return not (type(rate) is Const and rate.value == 0)
+    if layer.cls.startswith("torchvision.models."):
+        return True
+    return layer.cls in modules.TRAIN_DEPENDENT
+
+
+__all__ = ["Activation", "Function", "Loop", "LossUse", "Program", "TrainingLoop", "hop"]

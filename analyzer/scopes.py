@@ -1,0 +1,51 @@
+"""Where names live: frames of functions and the top level of each project module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import ir
+
+if TYPE_CHECKING:
+    from .state import Delta
+    from .values import Class, Value
+
+
+@dataclass(eq=False, slots=True)
+class Frame:
+    """One activation of a function, class body or module. Its variables are cells of the state, by ``(frame, name)``."""
+
+    module: ModuleScope
+    parent: Frame | None
+    local: frozenset[str] | None
+    """Names that are local here; None where every binding is local (modules, classes, comprehensions)."""
+    outer: frozenset[str] = frozenset()
+    owner: Class | None = None
+    receiver: Value | None = None
+
+
+@dataclass(slots=True)
+class Activation:
+    """What one running function has collected on its way: returned values and the states they left."""
+
+    mark: int
+    returned: list[Value] = field(default_factory=list)
+    exits: list[Delta] = field(default_factory=list)
+    yielded: list[Value] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class ModuleScope:
+    """A file of the project while it is interpreted."""
+
+    filename: str
+    path: str
+    ir: ir.FileIR
+    frame: Frame = field(init=False)
+    state: str = "new"
+    """``new``, ``hoisted`` (definitions bound, body not yet run), ``running`` or ``done``."""
+    constants: dict[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.frame = Frame(self, None, None)

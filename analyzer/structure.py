@@ -1,0 +1,204 @@
+"""Questions about models: what is registered, what an optimizer owns, what a backward pass reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Site
+from . import effects as fx
+from .effects import Effect
+from .interpret import Root
+from .knowledge import tensors
+from .values import Class, Const, Data, Function, Mapping, Obj, Sequence, Value, alternatives
+
+if TYPE_CHECKING:
+    from .program import Program
+
+
+# ---------------------------------------------------------------------------- reach of an optimizer
+
+
+class Reach:
+    """What concerns one optimizer: the parameters it owns, as far as they are known."""
+
+    def __init__(self, program: Program, optimizer: Value) -> None:
+        self.program = program
+        self.optimizer = optimizer
+        owners, self.complete = program.optimizer_owners(optimizer)
+        self.owners = owners
+        self.family = {member for owner in owners for member in program.family(owner)}
+        self.family |= {d for owner in owners for d in program.descendants(owner)}
+
+    def backward(self, loss: Value) -> bool:
+        """Whether backpropagating ``loss`` may give the parameters a gradient."""
+        if not self.complete:
+            return True
+        outputs = [v.inputs[0] for v in self.program.differentiable(loss) if type(v) is Data and v.op == "output"]
+        return not outputs or any(m in self.family for m in outputs)
+
+    def clears(self, subject: Value) -> bool:
+        """Whether clearing ``subject`` may clear these gradients."""
+        if subject is self.optimizer:
+            return True
+        if self.program.is_optimizer(subject):
+            others, complete = self.program.optimizer_owners(subject)
+            return bool(others & self.owners) if complete and self.complete else type(subject) is not Obj
+        if self.complete and type(subject) is Obj:
+            return subject in self.family or not self.program.is_module(subject)
+        return True
+
+    def surely_clears(self, subject: Value) -> bool:
+        """Whether clearing ``subject`` certainly clears all these gradients."""
+        return subject is self.optimizer or (self.complete and self.owners == {subject})
+
+    def touches(self, subject: Value) -> bool:
+        """Whether unseen code that has ``subject`` could step or clear."""
+        if subject is self.optimizer or subject in self.family:
+            return True
+        return not self.complete and self.program.is_called(subject)
+
+
+# ---------------------------------------------------------------------------- unregistered modules
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Modules or parameters that an ``nn.Module`` holds where PyTorch does not look."""
+
+    owner: str
+    name: str
+    what: str
+    container: str
+    site: Site
+    part: Site
+    advice: str
+
+
+_ADVICE = {
+    "list": "Use `nn.ModuleList([...])` (`nn.ParameterList` for parameters).",
+    "dict": "Use `nn.ModuleDict({...})` (`nn.ParameterDict` for parameters).",
+    "tensor": "Wrap it in `nn.Parameter(...)`, or register it as a buffer if it is not to be trained.",
+}
+
+
+def unregistered(program: Program) -> Iterator[Hidden]:
+    """Containers of modules with parameters, and trainable tensors, kept as plain attributes and used in other methods."""
+    owned = {m for o in program.objects if program.is_optimizer(o) for m in program.optimizer_owners(o)[0]}
+    registered = {child for o in program.objects if program.is_module(o) for _, child in program.children(o)}
+    for obj in program.objects:
+        if not (program.is_module(obj) and isinstance(obj.cls, Class)) or obj.cls.open or not program.untouched(obj):
+            continue
+        if obj.cls.find("parameters") is not None:
+            continue
+        for name, held in program.attributes(obj):
+            if name.startswith("$") or not _used_elsewhere(obj.cls, name):
+                continue
+            found = _hidden(program, obj, name, held, owned | registered)
+            if found is not None:
+                yield found
+
+
+def _used_elsewhere(cls: Class, name: str) -> bool:
+    methods = {n: v for ancestor in reversed(list(cls.ancestors())) for n, v in ancestor.attributes.items()}
+    return any(type(v) is Function and n != "__init__" and name in v.definition.words for n, v in methods.items())
+
+
+def _hidden(program: Program, obj: Obj, name: str, held: Value, known: set[Value]) -> Hidden | None:
+    site = program.assigned_at(obj, name)
+    assert isinstance(obj.cls, Class)
+    if site is None:
+        return None
+    if type(held) is Data and _trainable_tensor(held) and held.site is not None:
+        return Hidden(
+            obj.cls.name, name, "a tensor that requires gradients", "attribute", site, held.site, _ADVICE["tensor"]
+        )
+    if type(held) is not Sequence and type(held) is not Mapping:
+        return None
+    parts = list(_leaves(held))
+    modules = [p for p in parts if program.is_module(p) and program.has_parameters(p) and not program.is_frozen(p)]
+    parameters = [p for p in parts if type(p) is Obj and p.cls == "torch.nn.Parameter"]
+    lost = [p for p in (*modules, *parameters) if p not in known and program.untouched(p)]
+    if not lost or type(lost[0]) is not Obj:
+        return None
+    what = f"{program.class_name(lost[0])} modules" if modules else "parameters"
+    kind = "dict" if type(held) is Mapping else "list"
+    container = "dict" if kind == "dict" else "list or tuple"
+    return Hidden(obj.cls.name, name, what, container, site, lost[0].site, _ADVICE[kind])
+
+
+def _leaves(value: Value) -> Iterator[Value]:
+    for v in alternatives(value):
+        if type(v) is Sequence:
+            for item in v.items:
+                yield from _leaves(item)
+        elif type(v) is Mapping:
+            for _, item in v.items:
+                yield from _leaves(item)
+        else:
+            yield v
+
+
+def _trainable_tensor(value: Data) -> bool:
+    """``torch.randn(..., requires_grad=True)`` or ``torch.zeros(...).requires_grad_()``."""
+    flag = value.option("requires_grad")
+    return value.op in tensors.CREATES and type(flag) is Const and flag.value is True
+
+
+# ---------------------------------------------------------------------------- modules no optimizer owns
+
+
+@dataclass(frozen=True, slots=True)
+class Unowned:
+    """A module that a backpropagated loss runs through and no optimizer has."""
+
+    module: Obj
+    optimizer: Obj
+    backward: Effect
+
+
+def modules_without_optimizer(program: Program) -> Iterator[Unowned]:
+    """Fresh modules on the way of a loss whose every optimizer is known and has other parameters."""
+    for root in program.roots:
+        optimizers = [o for o, r in program.stepped_optimizers if r is root]
+        if not optimizers or not all(_known_optimizer(program, o) for o in optimizers):
+            continue
+        owned: set[Value] = set()
+        for optimizer in optimizers:
+            for owner in program.optimizer_owners(optimizer)[0]:
+                owned |= set(program.family(owner)) | set(program.descendants(owner))
+        yield from _unowned(program, root, optimizers, owned)
+
+
+def _known_optimizer(program: Program, optimizer: Value) -> bool:
+    if type(optimizer) is not Obj or not program.untouched(optimizer) or "add_param_group" in program.uses(optimizer):
+        return False
+    owners, complete = program.optimizer_owners(optimizer)
+    return complete and bool(owners) and all(program.untouched(o) for o in owners)
+
+
+def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[Value]) -> Iterator[Unowned]:
+    passes = {e.subject: e for e in fx.effects(root.block) if e.kind == "forward" and e.grad is True and e.intact}
+    reported: set[Value] = set()
+    for backward in fx.effects(root.block):
+        if backward.kind != "backward":
+            continue
+        for value in program.differentiable(backward.subject):
+            module = value.inputs[0] if type(value) is Data and value.op == "output" else None
+            if type(module) is not Obj or module in owned or module in reported or module not in passes:
+                continue
+            if passes[module].mode is False or not _trained_from_scratch(program, module):
+                continue
+            reported.add(module)
+            assert isinstance(optimizers[0], Obj)
+            yield Unowned(module, optimizers[0], backward)
+
+
+def _trained_from_scratch(program: Program, module: Obj) -> bool:
+    """A module made here with parameters of its own, neither loaded, frozen nor copied into."""
+    if isinstance(module.cls, str) and not module.cls.startswith("torch.nn."):
+        return False
+    if program.has_unknown_parts(module) or not program.untouched(module) or program.is_frozen(module):
+        return False
+    return program.has_parameters(module) and not program.uses(module) & {"load_state_dict", "from_pretrained"}

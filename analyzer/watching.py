@@ -1,0 +1,156 @@
+"""Questions about loops: which only evaluate, and which keep every step's graph alive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Site
+from . import effects as fx
+from .effects import Effect, LoopNode
+from .values import Data, Obj, Sequence, Value, alternatives
+
+if TYPE_CHECKING:
+    from .program import Loop, Program
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationLoop:
+    """A loop over data that runs models forward and never backpropagates."""
+
+    loop: Loop
+    forwards: tuple[Effect, ...]
+
+    @property
+    def site(self) -> Site:
+        """The loop's header."""
+        return self.loop.site
+
+
+def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
+    """Loops over a loader or data set without a backward pass, in which a model's outputs are used."""
+    for loop in program.loops:
+        if not _over_data(program, loop.node) or _inside_training(program, loop):
+            continue
+        seen = list(fx.effects(loop.body))
+        if any(e.kind in ("backward", "step", "zero_grad") for e in seen):
+            continue
+        trained = {e.subject for e in program.training_forwards(loop.root)}
+        forwards = tuple(
+            e
+            for e in seen
+            if e.kind == "forward"
+            and e.result not in program.discarded
+            and (e.grad is False or (e.grad is True and e.subject in trained))
+            and any(v is loop.node.element or v is loop.node.iterable for i in e.inputs for v in program.history(i))
+        )
+        if forwards:
+            yield EvaluationLoop(loop, forwards)
+
+
+def _over_data(program: Program, node: LoopNode) -> bool:
+    return bool(program.loaders(node.iterable)) or any(
+        program.is_dataset(v) or program.is_opaque_data(v) for v in program.history(node.iterable)
+    )
+
+
+def _inside_training(program: Program, loop: Loop) -> bool:
+    """Whether an outer loop over data trains: what happens per batch is no evaluation."""
+    for outer in loop.outer:
+        if _over_data(program, outer):
+            if any(e.kind == "backward" for body in outer.passes for e in fx.effects(body)):
+                return True
+    return False
+
+
+# ---------------------------------------------------------------------------- graphs kept alive
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Growth:
+    """Something that gains a tensor with its graph in every pass of a loop."""
+
+    effect: Effect
+    loop: LoopNode
+    made: Site | None
+
+
+def graph_accumulations(program: Program) -> Iterator[Growth]:
+    """``total += loss`` and ``losses.append(loss)`` with a loss that carries its graph and is never backpropagated as a sum."""
+    for loop in program.loops:
+        if loop.node.exact or len(loop.node.passes) < 2:
+            continue
+        first, second = (list(fx.effects(body)) for body in loop.node.passes)
+        earlier = {(e.site, e.context): e for e in first if e.kind == "accumulate"}
+        for effect in second:
+            before = earlier.get((effect.site, effect.context)) if effect.kind == "accumulate" else None
+            if before is None or not _grows(before, effect):
+                continue
+            value = effect.inputs[0]
+            if effect.grad is True and _carries_graph(program, loop, value) and not _summed_up(program, loop, effect):
+                yield Growth(effect, loop.node, value.site if type(value) is Data else None)
+
+
+def _grows(before: Effect, now: Effect) -> bool:
+    """Whether the second pass adds to what the first one made."""
+    if type(now.result) is Sequence and type(before.result) is Sequence:
+        return len(now.result.items) > len(before.result.items)
+    return any(v is before.result for v in alternatives(now.subject))
+
+
+def _carries_graph(program: Program, loop: Loop, value: Value) -> bool:
+    """Whether the value certainly has a graph: it is itself backpropagated here, or made from a trainable model's output."""
+    if type(value) is not Data or program.cut(value):
+        return False
+    here = list(fx.effects(loop.body))
+    backpropagated = {e.subject for e in here if e.kind == "backward"}
+    reached = list(_graph_path(program, value))
+    if any(v in backpropagated for v in reached):
+        return True
+    if not program.loaders(loop.node.iterable):
+        return False
+    recorded = {e.subject for e in here if e.kind == "forward" and e.grad is True and e.intact}
+    return any(
+        type(v) is Data and v.op == "output" and v.inputs[0] in recorded and program.has_parameters(v.inputs[0])
+        for v in reached
+    )
+
+
+def _graph_path(program: Program, value: Data) -> Iterator[Value]:
+    """What the value is made from by operations that certainly keep the graph."""
+    from .knowledge import tensors
+
+    queue: list[Value] = [value]
+    seen: set[Value] = set()
+    while queue:
+        v = queue.pop()
+        if v in seen:
+            continue
+        seen.add(v)
+        yield v
+        if type(v) is Data and (
+            v.op in tensors.GRADED or v.op in tensors.PASSES or v.op.startswith("loss:") or v.op == "output"
+        ):
+            inside = v.inputs[:2] if v.op.startswith("loss:") else v.inputs
+            queue.extend(i for i in inside if type(i) is Data)
+
+
+def _summed_up(program: Program, loop: Loop, effect: Effect) -> bool:
+    """Whether what grows is backpropagated after all."""
+    value = effect.inputs[0]
+    for other in fx.effects(loop.root.block):
+        if other.kind != "backward":
+            continue
+        for v in program.differentiable(other.subject):
+            if v is effect.result or (type(v) is Sequence and value in v.items):
+                return True
+    return False
+
+
+def is_opaque(value: Value) -> bool:
+    """Whether nothing but the identity of the value is known."""
+    return type(value) is Data and (value.op in ("param", "name") or value.op.startswith("."))
+
+
+__all__ = ["EvaluationLoop", "Growth", "Obj", "evaluation_loops", "graph_accumulations", "is_opaque"]

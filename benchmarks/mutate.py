@@ -1,0 +1,123 @@
+"""Recall: seed mistakes into clean real scripts and count what is found: ``python benchmarks/mutate.py CORPUS``.
+
+CORPUS is the folder that benchmarks/corpus.py filled. A seed counts as found when its rule reports a
+certain finding, in the file that it belongs to, at a place where it reported nothing before. A seed
+whose script the rule already reports is listed apart and counts neither way. ``--show`` prints every
+mutation as a diff and needs no analysis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import libcst as cst
+from operators import NotApplied, mutate
+from seeds import SEEDS, Seed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one seed: ``found``, ``missed``, ``unclean`` or ``not applied``."""
+
+    seed: Seed
+    verdict: str
+    detail: str = ""
+
+
+def main() -> int:
+    """Print the table, then every seed that was not found; the exit status tells seeds that did not apply."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path, help="the folder of benchmarks/corpus.py")
+    parser.add_argument("--rule", action="append", help="only seeds of this code; may be repeated")
+    parser.add_argument("--show", action="store_true", help="print the mutations as diffs and stop")
+    options = parser.parse_args()
+    seeds = [seed for seed in SEEDS if not options.rule or seed.rule in options.rule]
+    if options.show:
+        return show(options.corpus, seeds)
+    outcomes = []
+    for number, seed in enumerate(seeds, 1):
+        outcomes.append(examine(options.corpus.resolve(), seed))
+        print(f"{number}/{len(seeds)} {seed.rule} {outcomes[-1].verdict}: {seed.path}", file=sys.stderr, flush=True)
+    print_table(outcomes)
+    return int(any(outcome.verdict == "not applied" for outcome in outcomes))
+
+
+def show(corpus: Path, seeds: Sequence[Seed]) -> int:
+    """Print each mutation; returns 1 when one does not apply or gives a broken file."""
+    failures = 0
+    for seed in seeds:
+        try:
+            before, after = mutated(corpus, seed)
+            compile(after, seed.path, "exec")
+        except (NotApplied, OSError, SyntaxError, cst.ParserSyntaxError) as error:
+            failures += 1
+            print(f"!!! {seed.rule} {seed.path}: {seed.what}: {error!r}")
+            continue
+        print(f"=== {seed.rule} {seed.path}: {seed.what}")
+        difference = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
+        print("\n".join(line for line in difference if not line.startswith(("---", "+++"))))
+    print(f"{len(seeds)} seeds, {failures} not applicable")
+    return int(failures > 0)
+
+
+def mutated(corpus: Path, seed: Seed) -> tuple[str, str]:
+    """The script before and after; the mutation must change it."""
+    before = (corpus / seed.path).read_text(encoding="utf-8")
+    after = mutate(before, seed.operator)
+    if before == after:
+        raise NotApplied(seed.what)
+    return before, after
+
+
+def examine(corpus: Path, seed: Seed) -> Outcome:
+    """Scan the script with its project before and after the mutation."""
+    try:
+        _, after = mutated(corpus, seed)
+    except (NotApplied, OSError, cst.ParserSyntaxError) as error:
+        return Outcome(seed, "not applied", repr(error))
+    path = corpus / seed.path
+    reported = corpus / (seed.reported or seed.path)
+    clean = findings(path, reported, seed.rule, {})
+    if clean:
+        return Outcome(seed, "unclean", f"already reported: {sorted(clean)}")
+    found = findings(path, reported, seed.rule, {path: after})
+    return Outcome(seed, "found", str(sorted(found))) if found else Outcome(seed, "missed")
+
+
+def findings(path: Path, reported: Path, rule: str, overlay: Mapping[Path, str]) -> set[str]:
+    """The places of the rule's certain findings in the two files."""
+    import nnaudit
+
+    result = nnaudit.scan(sorted({path, reported}), select=[rule], overlay=overlay)
+    return {str(finding.place) for finding in result.findings if finding.confidence == "certain"}
+
+
+def print_table(outcomes: Sequence[Outcome]) -> None:
+    """The table for docs/precision.md."""
+    by_rule: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_rule[outcome.seed.rule].append(outcome)
+    print("| rule | seeded | found | missed |\n|---|---:|---:|---|")
+    for rule in sorted(by_rule):
+        counted = [o for o in by_rule[rule] if o.verdict in ("found", "missed")]
+        missed = "; ".join(f"{_short(o.seed.path)} ({o.seed.what})" for o in counted if o.verdict == "missed")
+        print(f"| {rule} | {len(counted)} | {sum(o.verdict == 'found' for o in counted)} | {missed} |")
+    total = [o for o in outcomes if o.verdict in ("found", "missed")]
+    print(f"| **all** | **{len(total)}** | **{sum(o.verdict == 'found' for o in total)}** | |")
+    for outcome in outcomes:
+        if outcome.verdict not in ("found", "missed"):
+            print(f"\n{outcome.verdict}: {outcome.seed.rule} {outcome.seed.path}: {outcome.detail}")
+
+
+def _short(path: str) -> str:
+    return path.partition("/")[2].replace("+", "/", 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Where people and programs reach nnaudit; only here do concrete rules and engines meet."""

@@ -1,0 +1,321 @@
+"""The command line.
+
+Only click is imported at the top: ``nnaudit --help`` and shell completion answer at once, and no command
+loads more than it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import __version__
+from ..reports import FORMATS, TEXT_FORMATS
+
+if TYPE_CHECKING:
+    from ..rules.rule import Rule
+    from .scan import Outcome, Request
+
+NOTHING_FOUND, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
+PROGRAM = "nnaudit"
+STDIN = "-"
+STDIN_NAME = "<stdin>"
+PROGRESS_AFTER = 1.0
+"""Seconds of work before a progress bar appears."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 nothing found, 1 findings, 2 nnaudit could not do its work."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    status = FAILED
+    try:
+        status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False) or NOTHING_FOUND
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        status = stop.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        status = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code if error.exit_code != FOUND else FAILED
+    except BrokenPipeError:
+        _silence_stdout()
+    except Exception:
+        traceback.print_exc()
+        click.echo("nnaudit: internal error, see above; please report it", err=True)
+    sys.exit(status)
+
+
+def _silence_stdout() -> None:
+    """The reader has gone (``nnaudit ... | head``): what Python flushes at exit must go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Find silent mistakes in PyTorch training code."""
+
+
+def _list_option(*names: str, help: str) -> Callable[[Any], Any]:
+    return click.option(*names, multiple=True, metavar="RULES", help=help)
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, type=click.Path(allow_dash=True))
+@_list_option("--select", help="Rules to run: codes, prefixes such as NN3, names, or ALL; separated by commas.")
+@_list_option("--ignore", help="Rules not to run.")
+@_list_option("--extend-select", help="Rules to run in addition.")
+@click.option("--min-confidence", type=click.Choice(["certain", "likely"]), help="Also show likely findings.")
+@click.option("--show-unknown", is_flag=True, help="List the training loops that were not fully understood, and why.")
+@click.option("--statistics", is_flag=True, help="Show counts by rule instead of the findings.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 although there are findings.")
+@click.option("--jobs", "-j", default="auto", metavar="N", help="Processes for parsing; default: one for each CPU.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
+@click.option("--output-format", type=click.Choice(list(FORMATS)), default="full", show_default=True)
+@click.option("--output-file", "-o", type=click.Path(dir_okay=False), help="Write the report there.")
+@click.option("--config", type=click.Path(), help="Use this configuration file instead of the nearest one.")
+@click.option("--stdin-filename", type=click.Path(), help="The path that the text read through - belongs to.")
+def scan(paths: tuple[str, ...], output_format: str, output_file: str | None, **options: Any) -> int:
+    """Scan files and folders (default: the current one) from their source alone.
+
+    Exit status: 0 nothing found, 1 findings, 2 nnaudit could not do its work.
+    """
+    from .scan import run
+
+    if options["statistics"] and output_format not in (*TEXT_FORMATS, "json"):
+        raise click.UsageError("--statistics goes with --output-format full, concise or json")
+    request = _request(paths, options)
+    with _progress() as progress:
+        outcome = run(request, progress)
+    for problem in outcome.result.problems:
+        click.echo(f"error: {_plain(str(problem))}", err=True)
+    if outcome.warning:
+        click.echo(f"warning: {_plain(outcome.warning)}", err=True)
+    written = _write(_report(outcome, request, output_format, output_file, options), output_file)
+    if outcome.result.problems or not written:
+        return FAILED
+    return FOUND if outcome.result.findings and not options["exit_zero"] else NOTHING_FOUND
+
+
+def _request(paths: tuple[str, ...], options: dict[str, Any]) -> Request:
+    from .scan import Request
+
+    overlay: dict[str | os.PathLike[str], str] = {}
+    if STDIN in paths:
+        from ..analyzer.source import Unreadable, decode
+
+        name = options["stdin_filename"] or STDIN_NAME
+        try:
+            overlay[name] = decode(sys.stdin.buffer.read())
+        except Unreadable as error:
+            raise click.ClickException(f"{name}: {error}") from None
+        paths = tuple(name if path == STDIN else path for path in paths)
+    elif options["stdin_filename"]:
+        raise click.UsageError("--stdin-filename needs - as a path")
+    return Request(
+        paths=paths or (".",),
+        select=_split(options["select"]) or None,
+        ignore=_split(options["ignore"]),
+        extend_select=_split(options["extend_select"]),
+        min_confidence=options["min_confidence"],
+        config=options["config"],
+        jobs=_jobs(options["jobs"]),
+        cache=not options["no_cache"],
+        overlay=overlay,
+    )
+
+
+def _split(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def _jobs(text: str) -> int:
+    if text == "auto":
+        try:
+            return len(os.sched_getaffinity(0))
+        except AttributeError:  # not on this system
+            return os.cpu_count() or 1
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise click.BadParameter("a whole number from 1 or auto is needed", param_hint="--jobs")
+    return number
+
+
+def _report(
+    outcome: Outcome, request: Request, output_format: str, output_file: str | None, options: dict[str, Any]
+) -> str:
+    """Everything that goes to standard output or to the file."""
+    from .. import reports
+    from ..reports import summary
+    from ..reports.text import SourceLines
+
+    color = output_file is None and _colored(sys.stdout)
+    if options["statistics"]:
+        text = summary.statistics(outcome.result, as_json=output_format == "json")
+    else:
+        from pathlib import Path
+
+        overlay = {Path(os.path.abspath(path)): text for path, text in request.overlay.items()}
+        source = SourceLines(overlay)
+        text = reports.render(output_format, outcome.result, outcome.rules, source=source, color=color)
+    if output_format not in TEXT_FORMATS:
+        if options["show_unknown"]:
+            click.echo(summary.unknown(outcome.result), err=True, nl=False)
+        return text
+    if options["show_unknown"]:
+        text += summary.unknown(outcome.result)
+    return text + summary.closing(outcome.result, outcome.hidden_likely, color=color)
+
+
+def _write(text: str, output_file: str | None) -> bool:
+    """Print the report or write the file; False (with a message) if the file cannot be written."""
+    if output_file is None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence_stdout()
+        return True
+    try:
+        with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+    except OSError as error:
+        click.echo(f"error: {output_file}: cannot be written ({error.strerror or error})", err=True)
+        return False
+    return True
+
+
+def _plain(text: str) -> str:
+    from ..reports.text import one_line
+
+    return one_line(text)
+
+
+def _colored(stream: Any) -> bool:
+    """Colour only on a terminal, and never against https://no-color.org."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and _is_terminal(stream)
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar on a terminal, once the work has taken a second."""
+    if not _is_terminal(sys.stderr):
+        yield None
+        return
+    bar = _Bar()
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """Draws nothing, and imports nothing, before :data:`PROGRESS_AFTER` seconds have passed."""
+
+    def __init__(self) -> None:
+        import time
+
+        self._clock = time.monotonic
+        self._start = self._clock()
+        self._shown: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._shown is None:
+            if self._clock() - self._start < PROGRESS_AFTER:
+                return
+            self._shown = self._open()
+        if stage not in self._tasks:
+            self._tasks[stage] = self._shown.add_task(stage, total=total)
+        self._shown.update(self._tasks[stage], completed=done, total=total)
+
+    def _open(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        progress.start()
+        return progress
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._shown is not None:
+            self._shown.stop()
+
+
+@cli.command()
+@click.option("--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def rules(output_format: str) -> int:
+    """List all rules."""
+    from ..reports.catalogue import as_json, as_text
+    from ..rules import discover
+
+    if output_format == "json":
+        _write(as_json(discover()), None)
+    else:
+        _write(as_text(discover(), color=_colored(sys.stdout)), None)
+    return NOTHING_FOUND
+
+
+def _complete_rule(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from ..rules import discover
+
+    words = [word for rule in discover() for word in (rule.code, rule.name)]
+    return [word for word in words if word.lower().startswith(incomplete.lower())]
+
+
+@cli.command()
+@click.argument("rule", shell_complete=_complete_rule)
+def explain(rule: str) -> int:
+    """Show the page of one RULE (code or name)."""
+    from ..analyzer.select import find_rule, suggestion
+    from ..reports.catalogue import explanation
+    from ..rules import discover
+
+    found: type[Rule] | None = find_rule(rule, discover())
+    if found is None:
+        click.echo(f"error: unknown rule {rule!r}{suggestion(rule, discover())}", err=True)
+        return FAILED
+    _write(explanation(found, color=_colored(sys.stdout), terminal=_is_terminal(sys.stdout)), None)
+    return NOTHING_FOUND
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the completion script of a shell.
+
+    \b
+    bash: nnaudit completion bash > ~/.local/share/bash-completion/completions/nnaudit
+    zsh:  nnaudit completion zsh > ~/.zfunc/_nnaudit
+    fish: nnaudit completion fish > ~/.config/fish/completions/nnaudit.fish
+    """  # noqa: D301 - click reads \\b
+    from click.shell_completion import get_completion_class
+
+    completer = get_completion_class(shell)
+    if completer is None:
+        raise click.ClickException(f"click has no completion for {shell}")
+    click.echo(completer(cli, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())
+    return NOTHING_FOUND

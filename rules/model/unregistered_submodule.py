@@ -1,0 +1,614 @@
+"""NN402: layers or parameters that the module does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...analyzer import structure
+from ..finding import Finding, Hop, Severity
+from ..rule import Example, Rule
+
+if TYPE_CHECKING:
+    from ...analyzer.program import Program
+
+
+class UnregisteredSubmodule(Rule):
+    """Layers sit in a plain list, tuple or dict (or a parameter is a plain tensor), so nobody trains them.
+
+    ## What it is
+
+    A module finds its children and parameters when they are *assigned to an attribute*: a `Module` or a
+    `Parameter` is registered, anything else is just a Python value. Layers inside a plain `list`, `tuple` or
+    `dict`, and tensors with `requires_grad=True` that are not an `nn.Parameter`, are used in `forward` but
+    belong to nobody.
+
+    ## Why it hurts training
+
+    `model.parameters()` does not contain them. The optimizer never updates them, so they keep their random
+    initial values while the rest of the network learns around them: the loss falls, to a worse place.
+    `model.to(device)` leaves them on the CPU, `state_dict()` does not save them, `train()` and `eval()` do not
+    reach them, and `requires_grad_(False)` does not freeze them. None of this raises an error.
+
+    ## How it is told apart from code that only looks alike
+
+    - A list that only collects, and is then handed to `nn.Sequential(*layers)` or `nn.ModuleList(layers)`, is
+      the usual way to build a network.
+    - `add_module`, `register_module`, `register_parameter` and `setattr(self, name, layer)` register; a list
+      beside them is a second way to reach the same layers.
+    - A list of layers that are attributes already (`self.stages = [self.layer1, self.layer2]`) loses nothing.
+    - Layers without parameters (activations, pooling, losses) need no registration to be trained.
+    - A frozen network is sometimes put into a list on purpose, to keep it out of `state_dict()`.
+    - Constants are no parameters; and a class that is no `nn.Module` may keep its networks as it likes, when
+      it hands their parameters to the optimizer itself.
+
+    ## What to do
+
+    Use the container that registers:
+
+    ```python
+    self.blocks = nn.ModuleList([Block(width) for _ in range(depth)])
+    self.heads = nn.ModuleDict({task: nn.Linear(width, 1) for task in tasks})
+    self.scale = nn.Parameter(torch.ones(1))
+    ```
+
+    Check with `sum(p.numel() for p in model.parameters())`: it must grow with `depth`.
+    """
+
+    code = "NN402"
+    name = "unregistered-submodule"
+    points = (23,)
+    severity = Severity.ERROR
+    triggers = ("Module",)
+
+    bad = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class ResidualMLP(nn.Module):
+                def __init__(self, features, width, depth):
+                    super().__init__()
+                    self.stem = nn.Linear(features, width)
+                    self.blocks = [nn.Linear(width, width) for _ in range(depth)]  # <-- NN402
+                    self.head = nn.Linear(width, 1)
+
+                def forward(self, x):
+                    x = self.stem(x)
+                    for block in self.blocks:
+                        x = x + block(x).relu()
+                    return self.head(x).squeeze(-1)
+
+
+            model = ResidualMLP(90, 128, depth=6)
+            loader = DataLoader(torch.load("year_prediction.pt"), batch_size=256, shuffle=True)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+            criterion = nn.MSELoss()
+
+            for epoch in range(20):
+                running = 0.0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = criterion(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    running += loss.item()
+                print(epoch, running / len(loader))
+            """,
+            why="Blocks in a list comprehension, in a flat script.",
+        ),
+        Example(
+            """
+            import argparse
+
+            import torch
+            import torch.nn as nn
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+
+            class TemporalConvNet(nn.Module):
+                def __init__(self, in_channels, channels, classes):
+                    super().__init__()
+                    self.layers = []  # <-- NN402
+                    for i, out_channels in enumerate(channels):
+                        dilation = 2**i
+                        conv = nn.Conv1d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
+                        self.layers.append(conv)
+                        in_channels = out_channels
+                    self.classifier = nn.Linear(in_channels, classes)
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = F.relu(layer(x))
+                    return self.classifier(x.mean(dim=2))
+
+
+            def main():
+                parser = argparse.ArgumentParser()
+                parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 64])
+                parser.add_argument("--epochs", type=int, default=10)
+                args = parser.parse_args()
+                net = TemporalConvNet(9, args.channels, 6)
+                optimizer = torch.optim.Adam(net.parameters())
+                loader = DataLoader(torch.load("har.pt"), batch_size=64, shuffle=True)
+                for epoch in range(args.epochs):
+                    for signal, activity in loader:
+                        loss = F.cross_entropy(net(signal), activity)
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+
+
+            if __name__ == "__main__":
+                main()
+            """,
+            why="An empty list that a loop in the constructor fills.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class MultiTaskNet(nn.Module):
+                def __init__(self, features, tasks):
+                    super().__init__()
+                    self.trunk = nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU())
+                    self.heads = {task: nn.Linear(64, 1) for task in tasks}  # <-- NN402
+
+                def forward(self, x):
+                    shared = self.trunk(x)
+                    return {task: head(shared).squeeze(1) for task, head in self.heads.items()}
+
+
+            class Trainer:
+                def __init__(self, tasks, lr=1e-3):
+                    self.tasks = tasks
+                    self.model = MultiTaskNet(200, tasks)
+                    self.criterion = nn.BCEWithLogitsLoss()
+                    self.optimizer = torch.optim.Adam(self.model.parameters(), lr=lr)
+
+                def fit(self, dataset, epochs):
+                    for epoch in range(epochs):
+                        for x, targets in DataLoader(dataset, batch_size=128, shuffle=True):
+                            outputs = self.model(x)
+                            loss = sum(self.criterion(outputs[t], targets[t]) for t in self.tasks)
+                            self.optimizer.zero_grad()
+                            loss.backward()
+                            self.optimizer.step()
+                        print(epoch, loss.item())
+
+
+            Trainer(["nr-ahr", "nr-ar", "sr-p53"]).fit(torch.load("tox21.pt"), epochs=30)
+            """,
+            why="One head per task, in a dict.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class TwoTower(nn.Module):
+                def __init__(self, image_dim, text_dim, dim=256):
+                    super().__init__()
+                    self.image = nn.Linear(image_dim, dim)
+                    self.text = nn.Linear(text_dim, dim)
+                    self.log_scale = torch.tensor(2.66, requires_grad=True)  # <-- NN402
+
+                def forward(self, image, text):
+                    image = F.normalize(self.image(image), dim=-1)
+                    text = F.normalize(self.text(text), dim=-1)
+                    return self.log_scale.exp() * image @ text.t()
+
+
+            def contrastive_loss(similarity):
+                labels = torch.arange(similarity.size(0))
+                return 0.5 * (F.cross_entropy(similarity, labels) + F.cross_entropy(similarity.t(), labels))
+
+
+            def main():
+                model = TwoTower(2048, 768)
+                optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.2)
+                loader = DataLoader(torch.load("captions.pt"), batch_size=512, shuffle=True, drop_last=True)
+                for epoch in range(30):
+                    for image, text in loader:
+                        loss = contrastive_loss(model(image, text))
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+                    print(epoch, loss.item())
+
+
+            main()
+            """,
+            why="A learnable temperature that is a plain tensor with requires_grad.",
+        ),
+        Example(
+            """
+            # file: networks/__init__.py
+            from .textcnn import SentenceCNN
+
+
+            def get_network(cfg):
+                return SentenceCNN(cfg.vocab_size, cfg.embed_dim, cfg.num_classes)
+            # file: networks/textcnn.py
+            import torch
+            from torch import nn
+
+
+            class SentenceCNN(nn.Module):
+                def __init__(self, vocab_size, embed_dim, num_classes):
+                    super().__init__()
+                    self.embedding = nn.Embedding(vocab_size, embed_dim)
+                    self.convs = (  # <-- NN402
+                        nn.Conv1d(embed_dim, 100, kernel_size=3),
+                        nn.Conv1d(embed_dim, 100, kernel_size=4),
+                        nn.Conv1d(embed_dim, 100, kernel_size=5),
+                    )
+                    self.fc = nn.Linear(300, num_classes)
+
+                def forward(self, tokens):
+                    x = self.embedding(tokens).permute(0, 2, 1)
+                    pooled = [torch.relu(conv(x)).max(dim=2).values for conv in self.convs]
+                    return self.fc(torch.cat(pooled, dim=1))
+            # file: train.py
+            from dataclasses import dataclass
+
+            import torch
+            from torch import nn, optim
+            from torch.utils.data import DataLoader
+
+            from networks import get_network
+
+
+            @dataclass
+            class Config:
+                vocab_size: int = 25000
+                embed_dim: int = 128
+                num_classes: int = 5
+
+
+            def train(cfg):
+                network = get_network(cfg)
+                criterion = nn.CrossEntropyLoss()
+                optimizer = optim.Adam(network.parameters())
+                for epoch in range(8):
+                    for tokens, stars in DataLoader(torch.load("yelp.pt"), batch_size=50, shuffle=True):
+                        optimizer.zero_grad()
+                        loss = criterion(network(tokens), stars)
+                        loss.backward()
+                        optimizer.step()
+
+
+            train(Config())
+            """,
+            why="A tuple of convolutions in another file, reached through a factory and a re-export.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class MixtureBase(nn.Module):
+                def __init__(self, dim, n_experts):
+                    super().__init__()
+                    self.gate = nn.Linear(dim, n_experts)
+                    experts = self.make_experts(dim, n_experts)
+                    self.experts = experts  # <-- NN402
+
+                def make_experts(self, dim, n_experts):
+                    raise NotImplementedError
+
+                def forward(self, x):
+                    weights = self.gate(x).softmax(dim=-1)
+                    outputs = torch.stack([expert(x) for expert in self.experts], dim=-1)
+                    return (outputs * weights.unsqueeze(1)).sum(dim=-1)
+
+
+            class LinearMixture(MixtureBase):
+                def make_experts(self, dim, n_experts):
+                    experts = []
+                    for _ in range(n_experts):
+                        experts.append(nn.Linear(dim, dim))
+                    return experts
+
+
+            model = LinearMixture(32, 8)
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for epoch in range(50):
+                for x, y in DataLoader(torch.load("dynamics.pt"), batch_size=128, shuffle=True):
+                    loss = (model(x) - y).pow(2).mean()
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="A base class keeps what a method of the subclass built in a local list.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class VGG(nn.Module):
+                def __init__(self, plan, classes):
+                    super().__init__()
+                    layers = []
+                    channels = 3
+                    for item in plan:
+                        if item == "M":
+                            layers.append(nn.MaxPool2d(2))
+                        else:
+                            layers += [nn.Conv2d(channels, item, 3, padding=1), nn.ReLU(inplace=True)]
+                            channels = item
+                    self.features = nn.Sequential(*layers)
+                    self.projections = []
+                    for _ in range(3):
+                        self.projections.append(nn.Linear(channels, channels))
+                    self.projections = nn.ModuleList(self.projections)
+                    self.classifier = nn.Linear(channels, classes)
+
+                def forward(self, x):
+                    x = self.features(x).mean(dim=(2, 3))
+                    for projection in self.projections:
+                        x = torch.relu(projection(x))
+                    return self.classifier(x)
+
+
+            net = VGG([64, "M", 128, "M", 256, "M"], 10)
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+            criterion = nn.CrossEntropyLoss()
+            for epoch in range(30):
+                for images, labels in DataLoader(torch.load("stl10.pt"), batch_size=64, shuffle=True):
+                    optimizer.zero_grad()
+                    criterion(net(images), labels).backward()
+                    optimizer.step()
+            """,
+            why="A local list that ends in nn.Sequential, and a list attribute that becomes a ModuleList.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class DenseNetwork(nn.Module):
+                def __init__(self, sizes):
+                    super().__init__()
+                    self.hidden = []
+                    for i, (n_in, n_out) in enumerate(zip(sizes[:-2], sizes[1:-1])):
+                        layer = nn.Linear(n_in, n_out)
+                        self.add_module(f"hidden_{i}", layer)
+                        self.hidden.append(layer)
+                    self.norms = []
+                    for i, n in enumerate(sizes[1:-1]):
+                        norm = nn.LayerNorm(n)
+                        setattr(self, "norm%d" % i, norm)
+                        self.norms.append(norm)
+                    self.first = nn.Linear(sizes[-2], sizes[-2])
+                    self.second = nn.Linear(sizes[-2], sizes[-2])
+                    self.stages = [self.first, self.second]
+                    self.out = nn.Linear(sizes[-2], sizes[-1])
+
+                def forward(self, x):
+                    for layer, norm in zip(self.hidden, self.norms):
+                        x = F.silu(norm(layer(x)))
+                    for stage in self.stages:
+                        x = F.silu(stage(x))
+                    return self.out(x)
+
+
+            def main():
+                net = DenseNetwork([30, 64, 64, 2])
+                opt = torch.optim.Adam(net.parameters(), lr=3e-4)
+                for epoch in range(40):
+                    for x, y in DataLoader(torch.load("higgs.pt"), batch_size=1024, shuffle=True):
+                        opt.zero_grad()
+                        F.cross_entropy(net(x), y).backward()
+                        opt.step()
+
+
+            main()
+            """,
+            why="Registered by add_module and setattr; the lists are only a second way to reach them.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class AnchorDetector(nn.Module):
+                strides = [8, 16, 32]
+
+                def __init__(self, channels=128):
+                    super().__init__()
+                    self.anchors = torch.tensor([[10.0, 13.0], [30.0, 61.0], [116.0, 90.0]])
+                    self.register_buffer("grid", torch.arange(20, dtype=torch.float32))
+                    self.register_parameter("prior", nn.Parameter(torch.zeros(4)))
+                    self.activations = [nn.Identity(), nn.ReLU(), nn.Sigmoid()]
+                    self.losses = {"box": nn.SmoothL1Loss(), "score": nn.BCEWithLogitsLoss()}
+                    self.convs = nn.ModuleList(nn.Conv2d(3, channels, 3, stride=s) for s in self.strides)
+                    self.box = nn.Linear(channels, 4)
+
+                def forward(self, images):
+                    total = 0
+                    for activation, conv in zip(self.activations, self.convs):
+                        total = total + activation(conv(images)).mean(dim=(2, 3))
+                    return self.box(total) + self.prior
+
+                def loss(self, images, boxes):
+                    return self.losses["box"](self(images), boxes)
+
+
+            detector = AnchorDetector()
+            optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-4)
+            for epoch in range(12):
+                for images, boxes in DataLoader(torch.load("plates.pt"), batch_size=16, shuffle=True):
+                    loss = detector.loss(images, boxes)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="Activations and losses in a list have no parameters; constants are no parameters either.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision.models import resnet50
+
+
+            class Student(nn.Module):
+                def __init__(self, teacher):
+                    super().__init__()
+                    for p in teacher.parameters():
+                        p.requires_grad_(False)
+                    self._teacher = [teacher.eval()]
+                    self.body = nn.Sequential(nn.Conv2d(3, 64, 7, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+                    self.head = nn.Linear(64, 1000)
+
+                def forward(self, images):
+                    return self.head(self.body(images).flatten(1))
+
+                def distillation_loss(self, images):
+                    with torch.no_grad():
+                        target = F.softmax(self._teacher[0](images), dim=1)
+                    return F.kl_div(F.log_softmax(self(images), dim=1), target, reduction="batchmean")
+
+
+            def main():
+                student = Student(resnet50(weights="DEFAULT")).cuda()
+                student._teacher[0].cuda()
+                optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9)
+                for epoch in range(90):
+                    for images, _ in DataLoader(torch.load("imagenet_subset.pt"), batch_size=256, shuffle=True):
+                        loss = student.distillation_loss(images.cuda())
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+
+
+            main()
+            """,
+            why="A frozen teacher is kept in a list, to stay out of state_dict and parameters().",
+        ),
+        Example(
+            """
+            import random
+            from collections import deque
+
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+
+
+            class EnsembleAgent:
+                def __init__(self, observations, actions, members=5):
+                    self.networks = [
+                        nn.Sequential(nn.Linear(observations, 64), nn.ReLU(), nn.Linear(64, actions))
+                        for _ in range(members)
+                    ]
+                    self.optimizers = [torch.optim.Adam(net.parameters(), lr=5e-4) for net in self.networks]
+                    self.memory = deque(maxlen=100_000)
+
+                def remember(self, transition):
+                    self.memory.append(transition)
+
+                def act(self, observation):
+                    with torch.no_grad():
+                        return torch.stack([net(observation) for net in self.networks]).mean(0).argmax().item()
+
+                def learn(self, batch_size=64, gamma=0.99):
+                    for net, optimizer in zip(self.networks, self.optimizers):
+                        batch = random.sample(self.memory, batch_size)
+                        s, a, r, s2, done = (torch.stack(part) for part in zip(*batch))
+                        with torch.no_grad():
+                            target = r + gamma * (1 - done) * net(s2).max(dim=1).values
+                        q = net(s).gather(1, a.unsqueeze(1)).squeeze(1)
+                        loss = F.smooth_l1_loss(q, target)
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+            """,
+            why="Agents of reinforcement learning: no nn.Module, its networks go to an optimizer each.",
+        ),
+        Example(
+            """
+            # file: model/parts.py
+            from torch import nn
+
+
+            def make_heads(width, tasks):
+                return {task: nn.Linear(width, size) for task, size in tasks.items()}
+
+
+            def make_layers(width, depth):
+                return [nn.TransformerEncoderLayer(width, 4, batch_first=True) for _ in range(depth)]
+            # file: model/__init__.py
+            import torch
+            from torch import nn
+
+            from .parts import make_heads, make_layers
+
+
+            class TaskTransformer(nn.Module):
+                def __init__(self, width, depth, tasks):
+                    super().__init__()
+                    self.layers = nn.ModuleList(make_layers(width, depth))
+                    self.heads = nn.ModuleDict(make_heads(width, tasks))
+                    self.prompts = nn.ParameterList([nn.Parameter(torch.zeros(1, 1, width)) for _ in range(depth)])
+
+                def forward(self, x, task):
+                    for layer, prompt in zip(self.layers, self.prompts):
+                        x = layer(x + prompt)
+                    return self.heads[task](x.mean(dim=1))
+            # file: train.py
+            import torch
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+            from model import TaskTransformer
+
+            model = TaskTransformer(64, 3, {"topic": 20, "language": 8})
+            optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
+            loader = DataLoader(torch.load("documents.pt"), batch_size=32, shuffle=True)
+            for epoch in range(5):
+                for x, topic, language in loader:
+                    loss = F.cross_entropy(model(x, "topic"), topic) + F.cross_entropy(model(x, "language"), language)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="ModuleDict and ParameterList in a package; the helper returns a list that gets wrapped.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for hidden in structure.unregistered(program):
+            yield self.finding(
+                hidden.site,
+                f"`self.{hidden.name}` of {hidden.owner} keeps {hidden.what} in a plain {hidden.container}: `parameters()`, `to()`, "
+                "`state_dict()` and `train()` do not see them, so they are neither trained nor moved nor saved.",
+                hidden.advice,
+                evidence=[Hop(f"{hidden.what} made here", hidden.part)],
+            )

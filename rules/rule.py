@@ -1,0 +1,104 @@
+"""The base of every rule: one class, one training problem, one documentation page.
+
+A concrete rule overrides :meth:`Rule.scan` (from the source), :meth:`Rule.watch` (from a recorded
+run), or both. Its docstring is its page; its ``bad`` and ``good`` examples are documentation and
+tests at once.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from .finding import Confidence, Finding, Hop, Severity, Site
+
+if TYPE_CHECKING:
+    from ..analyzer.program import Program
+
+FILE_MARK = "# file: "
+FINDING_MARK = "# <-- "
+
+
+@dataclass(frozen=True)
+class Example:
+    """A whole small script, or several files of one project.
+
+    Files are divided by lines ``# file: path/to/module.py``; with none, the text is ``train.py``.
+    In a bad example each line to be reported ends in ``# <-- NN302`` (the rule's code).
+    """
+
+    text: str
+    why: str = ""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Path -> source, in the order written."""
+        text = textwrap.dedent(self.text).strip("\n") + "\n"
+        if FILE_MARK not in text:
+            return {"train.py": text}
+        files: dict[str, str] = {}
+        for part in text.split(FILE_MARK)[1:]:
+            path, _, source = part.partition("\n")
+            files[path.strip()] = source.strip("\n") + "\n"
+        return files
+
+    def marked(self, code: str) -> list[tuple[str, int]]:
+        """The (path, row) pairs, rows from 1, where ``code`` must be found."""
+        return [
+            (path, row)
+            for path, source in self.files.items()
+            for row, line in enumerate(source.splitlines(), 1)
+            if FINDING_MARK + code in line
+        ]
+
+
+class Rule:
+    """One training problem.
+
+    ``code`` is its number in the catalogue, ``points`` the items of the 37-point checklist that it
+    covers. ``triggers`` are identifiers of which at least one must appear in a file (and in a
+    function, or in what it calls) before the problem can be there at all: they keep scanning cheap
+    and never decide whether something is a problem. ``options`` are the rule's settings with
+    their defaults (``[tool.nnaudit.rules.<name>]``).
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    points: ClassVar[tuple[int, ...]]
+    severity: ClassVar[Severity]
+    triggers: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[dict[str, bool | int | float | str]] = {}
+    bad: ClassVar[Sequence[Example]] = ()
+    good: ClassVar[Sequence[Example]] = ()
+
+    def __init__(self, settings: dict[str, bool | int | float | str] | None = None) -> None:
+        self.settings = {**self.options, **(settings or {})}
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        """Findings that the source alone proves. No detector by default."""
+        return iter(())
+
+    def finding(
+        self,
+        at: Site,
+        message: str,
+        advice: str,
+        *,
+        evidence: Sequence[Hop] = (),
+        confidence: Confidence = Confidence.CERTAIN,
+        severity: Severity | None = None,
+    ) -> Finding:
+        """A finding of this rule. ``{0}`` in a text stands for the place of the first hop."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            points=self.points,
+            severity=severity or self.severity,
+            confidence=confidence,
+            message=message,
+            advice=advice,
+            at=at,
+            evidence=tuple(evidence),
+        )
