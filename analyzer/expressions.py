@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..rules.finding import Site
 from . import access, ir
+from .effects import LoopNode
 from .knowledge import tensors
 from .scopes import Frame
 from .state import ITEMS
@@ -411,15 +412,48 @@ def _generate(
     generator = e.generators[depth]
     iterable = evaluate(run, generator.iterable, scope)
     items = access.exact_items(run, iterable)
-    exact = items is not None
     site = Site(run.file, e.site)
-    for item in items if items is not None else (access.element(run, iterable, site),):
+    if items is None:
+        _generate_loop(run, e, depth, scope, found, iterable)
+        return False
+    exact = True
+    for item in items:
         assign(run, generator.target, item, scope, site)
         answers = [access.truth(run, evaluate(run, c, scope)) for c in generator.conditions]
         if False in answers:
             continue
         exact = _generate(run, e, depth + 1, scope, found) and exact and None not in answers
     return exact
+
+
+def _generate_loop(
+    run: Interpreter,
+    e: ir.Comprehension,
+    depth: int,
+    scope: Frame,
+    found: list[tuple[Value, Value | None]],
+    iterable: Value,
+) -> None:
+    """A comprehension over unknown elements is a loop: a second pass is run where the first has effects."""
+    generator = e.generators[depth]
+    site = Site(run.file, e.site)
+    element = access.element(run, iterable, site)
+    node = LoopNode(site, run.context, iterable, element, [], False, run.space.data("loop", site).serial, run.grad)
+    outer = run.block
+    for _ in range(2):
+        run.block = []
+        assign(run, generator.target, element, scope, site)
+        for condition in generator.conditions:
+            evaluate(run, condition, scope)
+        elements: list[tuple[Value, Value | None]] = []
+        _generate(run, e, depth + 1, scope, elements)
+        node.passes.append(run.block)
+        if not run.block:
+            break
+    run.block = outer
+    found += elements
+    if any(node.passes):
+        outer.append(node)
 
 
 def _lambda(run: Interpreter, e: ir.Lambda, frame: Frame) -> Value:

@@ -15,7 +15,7 @@ from typing import Any
 from ..rules.finding import Site
 from . import access, calls, expressions, ir
 from .effects import Block, BranchNode, CallNode, Effect, Exit, LoopNode
-from .knowledge import training
+from .knowledge import modules, training
 from .scopes import Activation, Frame, ModuleScope
 from .state import ESCAPED, ITEMS, MODE, Delta, State
 from .values import (
@@ -59,6 +59,9 @@ class Root:
     name: str
     filename: str
     block: Block
+    owner: Class | None = None
+    method: str = ""
+    result: Value = UNKNOWN
 
 
 class Interpreter:
@@ -129,8 +132,10 @@ class Interpreter:
         """Run a function that nobody calls, on opaque arguments; nothing it does stays."""
         scope = function.frame.module
         mark = self.state.mark()
-        block = self._run_root(scope, lambda: calls.call_opaquely(self, function))
-        self.roots.append(Root(name, scope.filename, block))
+        returned: list[Value] = []
+        block = self._run_root(scope, lambda: returned.append(calls.call_opaquely(self, function)))
+        method = function.definition.name
+        self.roots.append(Root(name, scope.filename, block, function.owner, method, returned[0]))
         self.state.undo(mark)
 
     def run_class(self, cls: Class, wanted: Callable[[Function], bool]) -> None:
@@ -138,7 +143,15 @@ class Interpreter:
         scope = cls.frame.module
         mark = self.state.mark()
         made: list[Obj] = []
-        block = self._run_root(scope, lambda: made.append(calls.instantiate_opaquely(self, cls)))
+
+        def make() -> None:
+            made.append(calls.instantiate_opaquely(self, cls))
+            for name in modules.LIFECYCLE if cls.library_bases & modules.LIGHTNING_BASES else ():
+                hook = access.attribute(self, made[0], name, cls.site)
+                if type(hook) is Function:
+                    calls.call_opaquely(self, hook)
+
+        block = self._run_root(scope, make)
         self.roots.append(Root(cls.name, scope.filename, block))
         self._forget_modes(mark)
         for value in list(cls.attributes.values()):
@@ -299,7 +312,7 @@ class Interpreter:
 
 def _assign(run: Interpreter, s: ir.Assign, frame: Frame) -> None:
     value = run.evaluate(s.value, frame)
-    if type(s.value) is ir.BinOp and s.value.op == "+" and s.value.left[1:] == s.targets[0][1:]:
+    if type(s.value) is ir.BinOp and s.value.op == "+" and _same_place(s.value.left, s.targets[0]):
         _accumulated(run, s.value, value, frame)
     for target in s.targets:
         expressions.assign(run, target, value, frame, run.site(s.site))
@@ -307,9 +320,18 @@ def _assign(run: Interpreter, s: ir.Assign, frame: Frame) -> None:
 
 def _accumulated(run: Interpreter, added: ir.BinOp, result: Value, frame: Frame) -> None:
     """``total = total + loss`` adds up as ``total += loss`` does."""
-    if type(added.left) is ir.Name and type(result) is Data and len(result.inputs) == 2:
+    if type(result) is Data and len(result.inputs) == 2:
         old = run.evaluate(added.left, frame)
         run.emit("accumulate", old, run.site(added.site), inputs=result.inputs[1:], result=result)
+
+
+def _same_place(left: ir.Expr, right: ir.Expr) -> bool:
+    """Whether two expressions name the same variable or attribute."""
+    if type(left) is ir.Name and type(right) is ir.Name:
+        return left.id == right.id
+    if type(left) is ir.Attribute and type(right) is ir.Attribute:
+        return left.name == right.name and _same_place(left.base, right.base)
+    return False
 
 
 def _augmented_assign(run: Interpreter, s: ir.AugAssign, frame: Frame) -> None:

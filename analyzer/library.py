@@ -101,16 +101,25 @@ def _construct(run: Interpreter, path: str, args: Arguments, site: Site) -> Valu
         return _unseen(run, path, args, site)
     made = run.space.obj(path, site, run.context, name_arguments(run, path, args))
     run.made(made)
+    for _, value in made.arguments:
+        run.kept.update(v for v in _members(value) if type(v) is Obj)
     if access.is_module_object(made):
         run.state.set_attribute(made, MODE, run.space.true)
     if run.state.get(made, ESCAPED) is not None:
         run.state.set(made, ESCAPED, None)
     if path in modules.CONTAINERS:
-        run.state.set_attribute(made, ITEMS, _container_items(run, path, args))
+        run.state.set_attribute(made, ITEMS, container_items(run, path, args))
     return made
 
 
-def _container_items(run: Interpreter, path: str, args: Arguments) -> Value:
+def _members(value: Value) -> list[Value]:
+    if type(value) is Sequence:
+        return [m for item in value.items for m in _members(item)]
+    return list(alternatives(value))
+
+
+def container_items(run: Interpreter, path: str, args: Arguments) -> Value:
+    """What a module container holds after its constructor."""
     positional = [v for k, v in args if k is None]
     hidden = any(k in ("*", "**") for k, _ in args)
     if path == "torch.nn.Sequential" and not (len(positional) == 1 and _is_mapping(run, positional[0])):

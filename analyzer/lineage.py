@@ -20,9 +20,12 @@ LOADER = "torch.utils.data.DataLoader"
 # ---------------------------------------------------------------------------- training loaders
 
 
-def training_loaders(program: Program) -> Iterator[tuple[Obj, LoopNode]]:
-    """Loaders whose batches reach a backward pass, each with a loop in which they do."""
+def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
+    """Loaders whose batches reach a backward pass, each with the place of the training."""
     seen: set[tuple[Obj, Site]] = set()
+    for loader, where in program.framework_training_loaders:
+        seen.add((loader, where))
+        yield loader, where
     for loop in program.loops:
         for effect in program.own_effects(loop):
             if effect.kind != "backward":
@@ -30,7 +33,7 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, LoopNode]]:
             for value in program.history(effect.subject):
                 if type(value) is Obj and value.cls == LOADER and (value, loop.site) not in seen:
                     seen.add((value, loop.site))
-                    yield value, loop.node
+                    yield value, loop.site
 
 
 def reads_in_order(program: Program, loader: Obj) -> bool:
@@ -53,7 +56,11 @@ def reads_in_order(program: Program, loader: Obj) -> bool:
 
 def _stored_order(program: Program, dataset: Value) -> bool:
     """Whether reading a data set from 0 to its length gives the stored order."""
-    if type(dataset) is not Obj or not program.untouched(dataset) or was_permuted(program, dataset):
+    if was_permuted(program, dataset):
+        return False
+    if type(dataset) is Data and dataset.op == "part":
+        return _stored_order(program, dataset.inputs[0])
+    if type(dataset) is not Obj or not program.untouched(dataset):
         return False
     if dataset.cls == "torch.utils.data.Subset":
         inner = dataset.argument("dataset")
@@ -83,9 +90,7 @@ def was_permuted(program: Program, value: Value) -> bool:
     for item in program.history(value, into_objects=True):
         if item in program.shuffled:
             return True
-        if type(item) is Data and (
-            item.op.rsplit(".", 1)[-1] in preprocessing.SHUFFLES or item.op in ("part", "touched?", "call")
-        ):
+        if type(item) is Data and (item.op.rsplit(".", 1)[-1] in preprocessing.SHUFFLES or item.op == "touched?"):
             return True
     return False
 
@@ -255,6 +260,7 @@ class RandomTransform:
 def random_evaluation_transforms(program: Program) -> Iterator[RandomTransform]:
     """Random augmentation in the pipeline of data that are only evaluated on."""
     training = {loader for loader, _ in training_loaders(program)}
+    trained_on = [v for loader in training for v in alternatives(loader.argument("dataset") or loader)]
     seen: set[Site] = set()
     for loop in program.evaluation_loops:
         for loader in program.loaders(loop.loop.node.iterable):
@@ -263,10 +269,21 @@ def random_evaluation_transforms(program: Program) -> Iterator[RandomTransform]:
             dataset = loader.argument("dataset")
             for option in alternatives(dataset) if dataset is not None else ():
                 found = _random_transform(program, option)
-                place = option.site if isinstance(option, (Data, Obj)) else None
+                place = _place(program, option, trained_on)
                 if found is not None and place is not None and place not in seen:
                     seen.add(place)
                     yield RandomTransform(place, _short(found), found.site, loop.site)
+
+
+def _place(program: Program, dataset: Value, trained_on: list[Value]) -> Site | None:
+    """Where the evaluation data set is made; in a factory that makes the training set too, where it is called for this one."""
+    if not isinstance(dataset, (Data, Obj)):
+        return None
+    if type(dataset) is Obj:
+        for other in trained_on:
+            if type(other) is Obj and other.site == dataset.site and other.context != dataset.context:
+                return next((s for s in dataset.context if s not in other.context), dataset.site)
+    return dataset.site
 
 
 def _short(transform: Obj) -> str:
@@ -275,7 +292,7 @@ def _short(transform: Obj) -> str:
 
 def _random_transform(program: Program, dataset: Value) -> Obj | None:
     if type(dataset) is Data and dataset.op == "part":
-        if program.was_rewritten(dataset, "transform"):
+        if program.was_rewritten(dataset, "transform") or program.was_rewritten(dataset, "dataset"):
             return None
         return _random_transform(program, dataset.inputs[0])
     if type(dataset) is not Obj or not program.untouched(dataset):

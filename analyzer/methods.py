@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access
 from .knowledge import libraries, losses, modules, tensors, training
-from .library import register_dynamically
+from .library import container_items, register_dynamically
 from .state import ITEMS, MODE
 from .values import (
     UNKNOWN,
@@ -282,6 +282,14 @@ def _apply(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value
     return owner
 
 
+def _module_init(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
+    """``super().__init__(...)`` of a class that extends a container: its arguments are children."""
+    bases = owner.cls.library_bases if type(owner) is Obj and isinstance(owner.cls, Class) else frozenset()
+    for base in sorted(bases & modules.CONTAINERS):
+        run.state.set_attribute(owner, ITEMS, container_items(run, base, args))
+    return run.space.none
+
+
 _MODULE: dict[str, Handler] = {
     "train": _train,
     "eval": _eval,
@@ -303,7 +311,7 @@ _MODULE: dict[str, Handler] = {
         name: _parts(name)
         for name in ("log", "log_dict", "save_hyperparameters", "optimizers", "lr_schedulers", "print")
     },
-    "__init__": lambda run, owner, args, site: run.space.none,
+    "__init__": _module_init,
 }
 
 _COMMON |= {

@@ -9,7 +9,7 @@ from . import effects as fx
 from .effects import Effect, LoopNode
 from .interpret import Root
 from .knowledge import training
-from .values import Const, Data, Obj, Value
+from .values import Const, Data, Library, Obj, Value
 
 if TYPE_CHECKING:
     from .program import Program
@@ -42,8 +42,8 @@ def optimizer_paths(program: Program, optimizer: Value, root: Root) -> list[tupl
 
 def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
     """Backward passes between two steps with nothing that clears, on every path that has them: (backward, first step)."""
-    missing: dict[Effect, Effect] = {}
-    cleared: set[object] = set()
+    missing: dict[tuple[Effect, Effect], tuple[Effect, Effect]] = {}
+    cleared: set[tuple[Effect, Effect]] = set()
     for path in paths:
         step: Effect | None = None
         first: Effect | None = None
@@ -52,17 +52,17 @@ def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
             if effect.kind == "step":
                 if step is not None and first is not None:
                     if clear:
-                        cleared.add(first.site)
+                        cleared.add((step, effect))
                     else:
-                        missing.setdefault(first, step)
+                        missing.setdefault((step, effect), (first, step))
                 step, first, clear = effect, None, False
             elif effect.kind == "backward":
                 first = first or effect
             else:
                 clear = True
     seen = set()
-    for backward, step in missing.items():
-        if backward.site not in cleared and backward.site not in seen:
+    for steps, (backward, step) in missing.items():
+        if steps not in cleared and backward.site not in seen:
             seen.add(backward.site)
             yield backward, step
 
@@ -102,7 +102,7 @@ def useless_clips(program: Program) -> Iterator[tuple[Effect, Effect, str]]:
     """Clipping calls that never act on the gradients of a step: (clip, culprit, ``backward``/``step``/``unscale``)."""
     seen: set[object] = set()
     for root in program.roots:
-        clips = [e for e in fx.effects(root.block) if e.kind == "clip" and e.intact]
+        clips = [e for e in fx.effects(root.block) if e.kind == "clip" and not _measures(e)]
         if not clips:
             continue
         paths = program.paths(root.block, _clip_event)
@@ -115,6 +115,14 @@ def useless_clips(program: Program) -> Iterator[tuple[Effect, Effect, str]]:
             found = _useless(program, clip, paths)
             if found is not None:
                 yield clip, *found
+
+
+def _measures(clip: Effect) -> bool:
+    """Clipping to infinity only computes the norm."""
+    bound = clip.inputs[1] if len(clip.inputs) > 1 else None
+    if type(bound) is Data and bound.op == "float()" and bound.inputs:
+        return type(bound.inputs[0]) is Const and "inf" in str(bound.inputs[0].value)
+    return isinstance(bound, Library) and bound.path.endswith(".inf")
 
 
 def _clip_event(effect: Effect) -> bool:
@@ -219,32 +227,26 @@ def _stays_in_eval(program: Program, root: Root, model: Obj, sites: set[object])
     paths = program.paths(root.block, keep)
     if paths is None:
         return
-    wrong: dict[object, tuple[Effect, Effect]] = {}
-    right: set[object] = set()
+    wrong: set[tuple[Effect, Effect]] = set()
+    right: set[tuple[Effect, Effect]] = set()
     for path in paths:
         switch: Effect | None = None
-        trained_before = False
-        switched = False
+        restored = trained_before = False
         for effect in path:
             if effect.kind == "mode":
                 flag = effect.inputs[0]
-                off = type(flag) is Const and flag.value is False
-                if off:
-                    switch = effect
-                    switched = True
-                elif effect.subject is model or type(flag) is not Const or effect.subject in family:
-                    switch = None
+                if type(flag) is Const and flag.value is False:
+                    switch, restored = effect, False
+                else:
+                    restored = True
             elif effect.kind == "forward":
                 if switch is not None and trained_before:
-                    wrong.setdefault(effect.site, (effect, switch))
-                elif switched and trained_before:
-                    right.add(effect.site)
-                trained_before = trained_before or switch is None
+                    (right if restored else wrong).add((effect, switch))
+                trained_before = trained_before or switch is None or restored
             else:
-                switch, switched = None, False
-    for site, pair in wrong.items():
-        if site not in right:
-            yield pair
+                switch = None
+    # The same two on another path with a train() between them: the conditions may belong together.
+    yield from sorted(wrong - right, key=lambda pair: pair[0].site)
 
 
 # ---------------------------------------------------------------------------- schedulers
@@ -279,10 +281,12 @@ def scheduler_before_optimizer(program: Program, scheduler: Obj, root: Root) -> 
 
 def epoch_schedule_per_batch(program: Program, scheduler: Obj, root: Root) -> Iterator[tuple[Effect, LoopNode]]:
     """An epoch schedule that is stepped in the loop over the batches of a data loader, inside a loop over epochs."""
-    if scheduler.cls not in training.EPOCH_SCHEDULERS or not program.counts_epochs(scheduler):
+    if scheduler.cls not in training.EPOCH_SCHEDULERS:
         return
     for loop in program.loops:
         if loop.root is not root or not program.loaders(loop.node.iterable) or not loop.outer:
+            continue
+        if not program.counts_epochs(scheduler, loop.outer[-1]):
             continue
         optimizer = scheduler.argument("optimizer")
         here = program.own_effects(loop)

@@ -35,6 +35,7 @@ from .values import (
 )
 
 MAX_WALK = 600
+LOADER = "torch.utils.data.DataLoader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +385,13 @@ class Program:
 
     def has_parameters(self, module: Value) -> bool:
         """Whether the module certainly owns a parameter."""
+        if any(
+            type(v) is Obj and v.cls == "torch.nn.Parameter"
+            for item in self.descendants(module)
+            for _, held in self.attributes(item)
+            for v in alternatives(held)
+        ):
+            return True
         return any(
             type(item) is Obj
             and isinstance(item.cls, str)
@@ -524,14 +532,27 @@ class Program:
         }
         return list(pairs.values())  # type: ignore[arg-type]
 
-    def counts_epochs(self, scheduler: Obj) -> bool:
-        """Whether a loop over epochs and the schedule share a length, or the schedule's period is a small literal."""
-        period = scheduler.argument("T_max") or scheduler.argument("step_size") or scheduler.argument("1")
-        if type(period) is Const:
-            return isinstance(period.value, int) and period.value <= 50
-        return type(period) is Items and all(
-            type(v) is Const and isinstance(v.value, int) and v.value <= 300 for v in period.items
-        )
+    def counts_epochs(self, scheduler: Obj, epochs: LoopNode) -> bool:
+        """Whether a schedule's period is meant in epochs of this loop: the same value, or a literal no longer than it."""
+        given = (scheduler.argument(name) for name in ("T_max", "step_size", "milestones", "1"))
+        period = next((v for v in given if v is not None), None)
+        periods = period.items if type(period) is Items else (period,)
+        length = epochs.iterable.inputs[-1] if type(epochs.iterable) is Data and epochs.iterable.inputs else None
+        if period is not None and period is length:
+            return True
+        limit = length.value if type(length) is Const and isinstance(length.value, int) else 50
+        return all(type(v) is Const and isinstance(v.value, int) and v.value <= limit for v in periods)
+
+    @cached_property
+    def framework_training_loaders(self) -> Sequence[tuple[Obj, Site]]:
+        """Loaders that a Lightning hook returns for training, with their place."""
+        found = []
+        for root in self.roots:
+            owner = root.owner
+            if owner is None or root.method != "train_dataloader" or not owner.library_bases & modules.LIGHTNING_BASES:
+                continue
+            found += [(v, v.site) for v in alternatives(root.result) if type(v) is Obj and v.cls == LOADER]
+        return found
 
     def leaves(self, value: Value) -> bool:
         """Whether a thing is returned, stored in an object or handed to some call, so that others may use it."""
@@ -631,7 +652,7 @@ class Program:
 
     def loaders(self, iterable: Value) -> list[Obj]:
         """The data loaders that an iterable hands out batches of (through enumerate, zip, tqdm ...)."""
-        return [v for v in self.history(iterable) if type(v) is Obj and v.cls == "torch.utils.data.DataLoader"]
+        return [v for v in self.history(iterable) if type(v) is Obj and v.cls == LOADER]
 
     def comes_from(self, value: Value, source: Value) -> bool:
         """Whether ``source`` is in the history of ``value``."""

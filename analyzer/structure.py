@@ -44,7 +44,7 @@ class Reach:
             return True
         if self.program.is_optimizer(subject):
             others, complete = self.program.optimizer_owners(subject)
-            return bool(others & self.owners) if complete and self.complete else type(subject) is not Obj
+            return bool(others & self.owners) if complete and self.complete else True
         if self.complete and type(subject) is Obj:
             return subject in self.family or not self.program.is_module(subject)
         return True
@@ -186,13 +186,35 @@ def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[V
             continue
         for value in program.differentiable(backward.subject):
             module = value.inputs[0] if type(value) is Data and value.op == "output" else None
-            if type(module) is not Obj or module in owned or module in reported or module not in passes:
-                continue
-            if passes[module].mode is False or not _trained_from_scratch(program, module):
+            if type(module) is not Obj or module in reported or module not in passes or passes[module].mode is False:
                 continue
             reported.add(module)
-            assert isinstance(optimizers[0], Obj)
-            yield Unowned(module, optimizers[0], backward)
+            for missing in _missing(program, module, owned):
+                assert isinstance(optimizers[0], Obj)
+                yield Unowned(missing, optimizers[0], backward)
+
+
+def _missing(program: Program, module: Obj, owned: set[Value]) -> list[Obj]:
+    """The module, if no optimizer has any of it; else those of its children that none has."""
+    parts = [p for p in program.descendants(module) if type(p) is Obj]
+    if not any(p in owned for p in parts):
+        return [module] if _trained_from_scratch(program, module) else []
+    if not program.untouched(module) or program.uses(module) & _LOADS:
+        return []
+    children = [c for _, c in program.children(module) if type(c) is Obj]
+    given = [c for c in children if c in owned]
+    if not given or _whole(program, module, owned):
+        return []
+    return [c for c in children if c not in owned and _trained_from_scratch(program, c)]
+
+
+def _whole(program: Program, module: Obj, owned: set[Value]) -> bool:
+    """Whether an optimizer was given the module itself or something around it."""
+    owners = {o for opt, _ in program.stepped_optimizers for o in program.optimizer_owners(opt)[0]}
+    return any(m in owners for m in program.family(module))
+
+
+_LOADS = frozenset(("load_state_dict", "from_pretrained"))
 
 
 def _trained_from_scratch(program: Program, module: Obj) -> bool:
@@ -201,4 +223,4 @@ def _trained_from_scratch(program: Program, module: Obj) -> bool:
         return False
     if program.has_unknown_parts(module) or not program.untouched(module) or program.is_frozen(module):
         return False
-    return program.has_parameters(module) and not program.uses(module) & {"load_state_dict", "from_pretrained"}
+    return program.has_parameters(module) and not program.uses(module) & _LOADS

@@ -66,7 +66,7 @@ def canonical(path: str) -> str:
             if "." in rest:
                 return _KEPT[prefix] + rest.rsplit(".", 1)[-1]
             return path if prefix != "torch.nn.modules." else _KEPT[prefix] + rest
-    if path == "lightning.LightningModule" or path == "lightning.Trainer":
+    if path in ("lightning.LightningModule", "lightning.LightningDataModule", "lightning.Trainer"):
         return "pytorch_lightning." + path.rsplit(".", 1)[-1]
     return path
 
@@ -80,4 +80,4 @@ def _optim(rest: str) -> str:
 
 def pure(path: str) -> bool:
     """Whether a call into this library leaves its arguments as they are."""
-    return path.split(".", 1)[0] in PURE
+    return "." not in path or path.split(".", 1)[0] in PURE

@@ -13,7 +13,11 @@ MODULE_BASES: frozenset[str] = frozenset(
         "torch.jit.ScriptModule",
     )
 )
-LIGHTNING_BASES: frozenset[str] = frozenset(("pytorch_lightning.LightningModule",))
+LIGHTNING_BASES: frozenset[str] = frozenset(
+    ("pytorch_lightning.LightningModule", "pytorch_lightning.LightningDataModule")
+)
+LIFECYCLE: tuple[str, ...] = ("setup", "configure_model")
+"""Methods that the framework calls after the constructor and before any other."""
 
 CONTAINERS: frozenset[str] = frozenset(
     (

@@ -23,7 +23,7 @@ OUTPUT: dict[str, str] = {
         """linear Linear LazyLinear Bilinear bilinear Conv1d Conv2d Conv3d conv1d conv2d conv3d ConvTranspose1d
         ConvTranspose2d ConvTranspose3d conv_transpose1d conv_transpose2d conv_transpose3d LazyConv2d matmul mm bmm addmm
         BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm InstanceNorm2d batch_norm layer_norm
-        torchvision.models einsum""".split(),
+        torchvision.models einsum spmm addmm baddbmm sparse_mm""".split(),
         LOGITS,
     ),
     **dict.fromkeys(

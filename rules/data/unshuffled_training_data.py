@@ -612,7 +612,7 @@ class UnshuffledTrainingData(Rule):
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
-        for loader, loop in lineage.training_loaders(program):
+        for loader, trained in lineage.training_loaders(program):
             if not lineage.reads_in_order(program, loader):
                 continue
             yield self.finding(
@@ -620,7 +620,7 @@ class UnshuffledTrainingData(Rule):
                 "The training loader reads its data set in stored order, the same in every epoch (trained on in the loop at {0}): "
                 "neighbouring samples are alike and the gradients are biased.",
                 "Pass `shuffle=True` (or a sampler) to the training loader.",
-                evidence=[Hop("training runs over it here", loop.site)],
+                evidence=[Hop("training runs over it here", trained)],
             )
         for sliced in lineage.batches_in_file_order(program):
             yield self.finding(
