@@ -213,15 +213,15 @@ def training_forwards_in_eval_mode(program: Program) -> Iterator[tuple[Effect, E
         for model in models:
             if type(model) is not Obj:
                 continue
-            yield from _stays_in_eval(program, root, model, {e.site for e in trained if e.subject is model})
+            yield from _stays_in_eval(program, root, model, {e for e in trained if e.subject is model})
 
 
-def _stays_in_eval(program: Program, root: Root, model: Obj, sites: set[object]) -> Iterator[tuple[Effect, Effect]]:
+def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect]) -> Iterator[tuple[Effect, Effect]]:
     family = program.family(model)
 
     def keep(effect: Effect) -> bool:
         if effect.kind == "forward":
-            return effect.subject is model and effect.site in sites
+            return effect in trained
         return effect.kind in ("mode", "escape", "made") and effect.subject in family
 
     paths = program.paths(root.block, keep)

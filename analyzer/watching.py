@@ -51,8 +51,18 @@ def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
 
 def _over_data(program: Program, node: LoopNode) -> bool:
     return bool(program.loaders(node.iterable)) or any(
-        program.is_dataset(v) or program.is_opaque_data(v) for v in program.history(node.iterable)
+        program.is_dataset(v) or program.is_opaque_data(v) for v in _iterated(node.iterable)
     )
+
+
+def _iterated(iterable: Value) -> Iterator[Value]:
+    """What is really looped over, behind ``enumerate`` and ``zip``."""
+    for value in alternatives(iterable):
+        if type(value) is Data and value.op in ("enumerate", "zip"):
+            for inner in value.inputs:
+                yield from _iterated(inner)
+        else:
+            yield value
 
 
 def _inside_training(program: Program, loop: Loop) -> bool:
