@@ -116,9 +116,10 @@ def _bind_star(run: Interpreter, scope: ModuleScope | None, frame: Frame) -> Non
     if scope is None:
         return
     run.hoist(scope)
-    for (owner, name), value in list(run.state.cells.items()):
-        if owner is scope.frame and not name.startswith("_") and value is not None:
+    for name in sorted(scope.ir.words | scope.starred):
+        if not name.startswith("_") and (value := run.state.get(scope.frame, name)) is not None:
             run.state.set(frame, name, value)
+            frame.module.starred.add(name)
 
 
 # ---------------------------------------------------------------------------- attributes

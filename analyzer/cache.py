@@ -25,7 +25,7 @@ _DIGEST = 16
 _HOUR, _DAY = 3600.0, 86400.0
 
 _PACKAGE = __name__.partition(".")[0]
-_BUILTINS = frozenset({"frozenset", "set", "complex", "bytearray", "range", "slice"})
+_BUILTINS = frozenset({"Ellipsis", "frozenset", "set", "complex", "bytearray", "range", "slice"})
 
 
 def key_of(*parts: str | bytes) -> bytes:

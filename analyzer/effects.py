@@ -6,9 +6,9 @@ takes one arm of every branch, runs a loop's body twice, and decides equal condi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from ..rules.finding import Site
 from .values import Class, Const, Context, Data, Function, Library, Obj, Value
@@ -45,6 +45,7 @@ class BranchNode:
     site: Site
     key: Value | None
     arms: list[tuple[bool | None, Block]]
+    kinds: frozenset[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +60,7 @@ class LoopNode:
     exact: bool
     serial: int
     grad: bool | None
+    kinds: frozenset[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +70,7 @@ class CallNode:
     site: Site
     function: Function
     body: Block
+    kinds: frozenset[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -113,123 +116,157 @@ def loops(block: Block) -> Iterator[LoopNode]:
 # ---------------------------------------------------------------------------- paths
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
+class TooManyPaths(Exception):
+    """The code has more paths than are worth following; the answer is unknown."""
+
+
+class _Path(NamedTuple):
     events: tuple[Effect, ...] = ()
     exit: str | None = None
     decisions: tuple[tuple[Value, bool], ...] = ()
 
 
 @dataclass(slots=True)
-class _Walk:
-    keep: Callable[[Effect], bool]
-    limit: int
-    relevant: dict[int, bool] = field(default_factory=dict)
+class _Fork:
+    """A branch of the projected tree; ``key`` is None where no other branch asks the same."""
+
+    key: Value | None
+    arms: list[tuple[bool | None, list[_Step]]]
 
 
-class TooManyPaths(Exception):
-    """The code has more paths than are worth following; the answer is unknown."""
+@dataclass(slots=True)
+class _Passes:
+    """A loop of the projected tree."""
+
+    node: LoopNode
+    bodies: list[list[_Step]]
 
 
-def paths(block: Block, keep: Callable[[Effect], bool], limit: int = MAX_PATHS) -> list[tuple[Effect, ...]] | None:
-    """The sequences of kept effects along every path through ``block``.
+@dataclass(slots=True)
+class _Body:
+    """A called function of the projected tree."""
+
+    steps: list[_Step]
+
+
+_Step: TypeAlias = "Effect | Exit | _Fork | _Passes | _Body"
+
+
+def paths(
+    block: Block, kinds: frozenset[str], keep: Callable[[Effect], bool], limit: int = MAX_PATHS
+) -> list[tuple[Effect, ...]] | None:
+    """The sequences of effects of these kinds that ``keep`` accepts, along every path through ``block``.
 
     Paths that end in ``raise`` are dropped; ``break``, ``continue`` and ``return`` are followed. None
     where there are more than ``limit`` different ones.
     """
-    walk = _Walk(keep, limit)
+    projection = _Projection(kinds, keep)
+    steps = projection.block(block)
+    projection.drop_single_keys(steps)
     try:
-        ends = _block(walk, block, [_Path()])
+        ends = _walk(_Limits(limit), steps, [_Path()])
     except TooManyPaths:
         return None
-    return list(dict.fromkeys(p.events for p in ends if p.exit != "raise"))
+    return list(dict.fromkeys(p.events for p in ends))
 
 
-def _block(walk: _Walk, block: Block, starts: list[_Path]) -> list[_Path]:
-    live, done = starts, []
+class _Projection:
+    """Leaves of a tree of effects only what a question is about, and what decides whether that is reached."""
+
+    def __init__(self, kinds: frozenset[str], keep: Callable[[Effect], bool]) -> None:
+        self.kinds = kinds
+        self.keep = keep
+        self.keys: dict[Value, int] = {}
+
+    def block(self, block: Block) -> list[_Step]:
+        """The projected steps of a block, up to the first exit."""
+        steps: list[_Step] = []
+        for node in block:
+            kind = type(node)
+            if kind is Effect:
+                if node.kind in self.kinds and self.keep(node):  # type: ignore[union-attr,arg-type]
+                    steps.append(node)  # type: ignore[arg-type]
+            elif kind is Exit:
+                steps.append(node)  # type: ignore[arg-type]
+                break
+            elif (step := self._compound(node)) is not None:
+                steps.append(step)
+        return steps
+
+    def _compound(self, node: Node) -> _Step | None:
+        if type(node) is CallNode:
+            if not kinds_below(node) & self.kinds:
+                return None
+            steps = self.block(node.body)
+            return _Body(steps) if any(type(s) is not Exit for s in steps) else None
+        if type(node) is LoopNode:
+            if not kinds_below(node) & (self.kinds | _RETURNS):
+                return None
+            bodies = [self.block(body) for body in node.passes]
+            return _Passes(node, bodies) if any(bodies) and not all(_is_empty(b) for b in bodies) else None
+        assert isinstance(node, BranchNode)
+        if not kinds_below(node) & (self.kinds | _LEAVES):
+            return None
+        arms = [(answer, self.block(arm)) for answer, arm in node.arms]
+        # Arms that raise are dropped: what remains is no choice.
+        arms = [a for a in arms if not (len(a[1]) == 1 and _is_raise(a[1][0]))]
+        if not any(steps for _, steps in arms):
+            return None
+        if node.key is not None:
+            self.keys[node.key] = self.keys.get(node.key, 0) + 1
+        return _Fork(node.key, arms)
+
+    def drop_single_keys(self, steps: list[_Step]) -> None:
+        """Conditions that only one branch asks need not be remembered."""
+        for step in steps:
+            if type(step) is _Fork:
+                if step.key is not None and self.keys[step.key] < 2:
+                    step.key = None
+                for _, arm in step.arms:
+                    self.drop_single_keys(arm)
+            elif type(step) is _Passes:
+                for body in step.bodies:
+                    self.drop_single_keys(body)
+            elif type(step) is _Body:
+                self.drop_single_keys(step.steps)
+
+
+_RETURNS = frozenset(("exit:return",))
+_LEAVES = frozenset(("exit:return", "exit:break", "exit:continue"))
+
+
+def kinds_below(node: BranchNode | LoopNode | CallNode) -> frozenset[str]:
+    """Kinds of the effects below a node; its exits as ``exit:return`` ... (computed once a node)."""
+    if node.kinds is None:
+        found: set[str] = set()
+        for inner in _below(node):
+            kind = type(inner)
+            if kind is Effect:
+                found.add(inner.kind)  # type: ignore[union-attr]
+            elif kind is Exit:
+                found.add("exit:" + inner.kind)  # type: ignore[union-attr]
+            else:
+                found |= kinds_below(inner)  # type: ignore[arg-type]
+        if type(node) is LoopNode:
+            found -= {"exit:break", "exit:continue"}
+        elif type(node) is CallNode:
+            found = {kind for kind in found if not kind.startswith("exit:")}
+        node.kinds = frozenset(found)
+    return node.kinds
+
+
+def kinds_in(block: Block) -> set[str]:
+    """Kinds of the effects of a block."""
+    found: set[str] = set()
     for node in block:
-        if not live:
-            break
-        kind = type(node)
-        if kind is Effect:
-            if walk.keep(node):  # type: ignore[arg-type]
-                live = [_Path((*p.events, node), None, p.decisions) for p in live]  # type: ignore[arg-type]
-            continue
-        if kind is Exit:
-            done += [_Path(p.events, node.kind, p.decisions) for p in live]  # type: ignore[union-attr]
-            live = []
-            break
-        if not _matters(walk, node):
-            continue
-        ends = _HANDLERS[kind](walk, node, live)
-        live = _distinct(walk, [p for p in ends if p.exit is None])
-        done += [p for p in ends if p.exit is not None]
-    return _distinct(walk, live + done)
+        if type(node) is Effect:
+            found.add(node.kind)
+        elif type(node) is not Exit:
+            found |= kinds_below(node)  # type: ignore[arg-type]
+    return found
 
 
-def _distinct(walk: _Walk, found: list[_Path]) -> list[_Path]:
-    unique = list(dict.fromkeys(found))
-    if len(unique) > walk.limit:
-        unique = list({(p.events, p.exit): p for p in unique}.values())
-        if len(unique) > walk.limit:
-            raise TooManyPaths
-    return unique
-
-
-def _branch(walk: _Walk, node: BranchNode, starts: list[_Path]) -> list[_Path]:
-    ends: list[_Path] = []
-    for start in starts:
-        decided = next((answer for key, answer in start.decisions if key is node.key), None)
-        for answer, arm in node.arms:
-            if decided is not None and answer is not None and answer != decided:
-                continue
-            path = start
-            if decided is None and answer is not None and node.key is not None:
-                path = _Path(start.events, None, (*start.decisions, (node.key, answer)))
-            ends += _block(walk, arm, [path])
-    return ends
-
-
-def _loop(walk: _Walk, node: LoopNode, starts: list[_Path]) -> list[_Path]:
-    live, done = starts, []
-    for body in node.passes:
-        ends = _block(walk, body, live)
-        done += [_Path(p.events, None, p.decisions) for p in ends if p.exit == "break"]
-        done += [p for p in ends if p.exit in ("return", "raise")]
-        live = [_Path(p.events, None, _lasting(p.decisions, node)) for p in ends if p.exit in (None, "continue")]
-        live = _distinct(walk, live)
-    return _distinct(walk, live + done)
-
-
-def _call(walk: _Walk, node: CallNode, starts: list[_Path]) -> list[_Path]:
-    ends = _block(walk, node.body, starts)
-    return [_Path(p.events, None, p.decisions) if p.exit == "return" else p for p in ends]
-
-
-def _lasting(decisions: tuple[tuple[Value, bool], ...], node: LoopNode) -> tuple[tuple[Value, bool], ...]:
-    """Decisions on conditions that cannot change from one pass to the next."""
-    if node.exact:
-        return decisions
-    return tuple(d for d in decisions if _fixed(d[0], node.serial))
-
-
-def _fixed(value: Value, serial: int) -> bool:
-    if type(value) is Data:
-        if value.site is None and value.inputs:
-            return all(_fixed(v, serial) for v in value.inputs)
-        return value.serial < serial
-    return isinstance(value, (Const, Obj, Library, Class, Function))
-
-
-def _matters(walk: _Walk, node: Node) -> bool:
-    """Whether anything below is kept or leaves the way (memoised: trees are walked many times)."""
-    known = walk.relevant.get(id(node))
-    if known is None:
-        known = walk.relevant[id(node)] = _any(walk, _below(node), exits=type(node) is not LoopNode)
-    return known
-
-
-def _below(node: Node) -> Iterable[Node]:
+def _below(node: Node) -> Iterator[Node]:
     if type(node) is BranchNode:
         for _, arm in node.arms:
             yield from arm
@@ -240,26 +277,105 @@ def _below(node: Node) -> Iterable[Node]:
         yield from node.body
 
 
-def _any(walk: _Walk, nodes: Iterable[Node], exits: bool) -> bool:
-    for node in nodes:
-        kind = type(node)
+def _is_raise(step: _Step) -> bool:
+    return type(step) is Exit and step.kind == "raise"
+
+
+def _is_empty(steps: list[_Step]) -> bool:
+    return all(type(s) is Exit and s.kind in ("break", "continue", "raise") for s in steps)
+
+
+class _Limits:
+    """How many paths to follow; what is fixed while a loop runs is found out once."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._fixed: dict[tuple[Value, int], bool] = {}
+
+    def distinct(self, found: list[_Path]) -> list[_Path]:
+        """Each path once; decisions are forgotten where there are too many."""
+        if len(found) < 2:
+            return found
+        unique = list(dict.fromkeys(found))
+        if len(unique) > self.limit:
+            unique = list({(p.events, p.exit): p for p in unique}.values())
+            if len(unique) > self.limit:
+                raise TooManyPaths
+        return unique
+
+    def lasting(self, decisions: tuple[tuple[Value, bool], ...], node: LoopNode) -> tuple[tuple[Value, bool], ...]:
+        """Decisions on conditions that cannot change from one pass to the next."""
+        if node.exact or not decisions:
+            return decisions
+        return tuple(d for d in decisions if self.fixed(d[0], node.serial))
+
+    def fixed(self, value: Value, serial: int) -> bool:
+        """Whether a value was there before the loop with this serial began."""
+        if type(value) is not Data:
+            return isinstance(value, (Const, Obj, Library, Class, Function))
+        if value.site is not None or not value.inputs:
+            return value.serial < serial
+        key = (value, serial)
+        known = self._fixed.get(key)
+        if known is None:
+            known = self._fixed[key] = all(self.fixed(v, serial) for v in value.inputs)
+        return known
+
+
+def _walk(limits: _Limits, steps: list[_Step], starts: list[_Path]) -> list[_Path]:
+    live, done = starts, []
+    for step in steps:
+        kind = type(step)
         if kind is Effect:
-            if walk.keep(node):  # type: ignore[arg-type]
-                return True
-        elif kind is Exit:
-            if exits or node.kind == "return":  # type: ignore[union-attr]
-                return True
-        elif _matters(walk, node):
-            return True
-    return False
+            live = [_Path((*p.events, step), None, p.decisions) for p in live]  # type: ignore[arg-type]
+            continue
+        if kind is Exit:
+            if step.kind != "raise":  # type: ignore[union-attr]
+                done += [_Path(p.events, step.kind, p.decisions) for p in live]  # type: ignore[union-attr]
+            live = []
+            break
+        ends = _WALKS[kind](limits, step, live)
+        live = limits.distinct([p for p in ends if p.exit is None])
+        done += [p for p in ends if p.exit is not None]
+        if not live:
+            break
+    return limits.distinct(live + done)
 
 
-_HANDLERS: dict[type, Callable[..., list[_Path]]] = {BranchNode: _branch, LoopNode: _loop, CallNode: _call}
+def _walk_fork(limits: _Limits, step: _Fork, starts: list[_Path]) -> list[_Path]:
+    if step.key is None:
+        return [end for _, arm in step.arms for end in _walk(limits, arm, starts)]
+    ends: list[_Path] = []
+    for start in starts:
+        decided = next((answer for key, answer in start.decisions if key is step.key), None)
+        for answer, arm in step.arms:
+            if decided is not None and answer is not None and answer != decided:
+                continue
+            path = start
+            if decided is None and answer is not None:
+                path = _Path(start.events, None, (*start.decisions, (step.key, answer)))
+            ends += _walk(limits, arm, [path])
+    return ends
 
 
-# ---------------------------------------------------------------------------- order questions
+def _walk_passes(limits: _Limits, step: _Passes, starts: list[_Path]) -> list[_Path]:
+    live, done = starts, []
+    for body in step.bodies:
+        ends = _walk(limits, body, live)
+        done += [_Path(p.events, None, p.decisions) for p in ends if p.exit == "break"]
+        done += [p for p in ends if p.exit == "return"]
+        live = [
+            _Path(p.events, None, limits.lasting(p.decisions, step.node))
+            for p in ends
+            if p.exit is None or p.exit == "continue"
+        ]
+        live = limits.distinct(live)
+    return limits.distinct(live + done)
 
 
-def between(path: Sequence[Effect], first: int, last: int) -> Sequence[Effect]:
-    """The effects strictly between two positions of a path."""
-    return path[first + 1 : last]
+def _walk_body(limits: _Limits, step: _Body, starts: list[_Path]) -> list[_Path]:
+    ends = _walk(limits, step.steps, starts)
+    return [_Path(p.events, None, p.decisions) if p.exit == "return" else p for p in ends]
+
+
+_WALKS: dict[type, Callable[..., list[_Path]]] = {_Fork: _walk_fork, _Passes: _walk_passes, _Body: _walk_body}

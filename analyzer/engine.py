@@ -50,14 +50,15 @@ def scan(
     explicit = {os.path.abspath(path) for path in paths if not os.path.isdir(path)}
     irs = _lower(_chosen(sources, files, triggers, explicit), sources, jobs, cache, progress)
     problems += [value for path, value in irs.items() if isinstance(value, Problem) and path in reported]
-    program = Program(Linker(files, {p: v for p, v in irs.items() if isinstance(v, FileIR)}, triggers).run())
     names = {sources[path].filename for path in reported if path in sources}
-    findings = [f for f in _findings(rules, program) if isinstance(f.at, Site) and f.at.file in names]
+    with load.collection_paused():
+        program = Program(Linker(files, {p: v for p, v in irs.items() if isinstance(v, FileIR)}, triggers).run())
+        findings = [f for f in _findings(rules, program) if isinstance(f.at, Site) and f.at.file in names]
     by_name = {s.filename: s for s in sources.values()}
     loops = [loop for loop in program.training_loops if loop.site.file in names]
     unknown = [(loop.site, loop.unknown) for loop in loops if loop.unknown]
     places = _places(by_name, [*_sites(findings), *(site for site, _ in unknown)])
-    resolved = sorted((resolve(f, places.__getitem__) for f in findings), key=lambda f: f.sort_key)
+    resolved = _one_a_line(sorted((resolve(f, places.__getitem__) for f in findings), key=lambda f: f.sort_key))
     return ScanResult(
         findings=tuple(resolved),
         problems=tuple(problems),
@@ -125,6 +126,13 @@ def _findings(rules: Sequence[Rule], program: Program) -> list[Finding]:
             if known is None or (known.confidence == "likely" and finding.confidence == "certain"):
                 unique[key] = finding
     return list(unique.values())
+
+
+def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
+    """The first finding of a rule on each line: ``(x - x.mean()) / x.std()`` is one problem."""
+    return list(
+        {(f.code, f.place.filename, f.place.cell, f.place.location.row): f for f in reversed(list(findings))}.values()
+    )[::-1]
 
 
 def _sites(findings: Iterable[Finding]) -> list[Site]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..rules.finding import Site
 from . import access, ir
-from .effects import LoopNode
+from .effects import LoopNode, kinds_in
 from .knowledge import tensors
 from .scopes import Frame
 from .state import ITEMS
@@ -294,7 +294,7 @@ def _subscript(run: Interpreter, e: ir.Subscript, frame: Frame) -> Value:
 
 def _slice(run: Interpreter, e: ir.Slice, frame: Frame) -> Value:
     parts = tuple(run.space.none if p is None else evaluate(run, p, frame) for p in (e.lower, e.upper, e.step))
-    return run.space.data("slice", None, parts)
+    return run.space.data("[:]", None, parts)
 
 
 def _binop(run: Interpreter, e: ir.BinOp, frame: Frame) -> Value:
@@ -448,7 +448,7 @@ def _generate_loop(
         elements: list[tuple[Value, Value | None]] = []
         _generate(run, e, depth + 1, scope, elements)
         node.passes.append(run.block)
-        if not run.block:
+        if not kinds_in(run.block) & {"backward", "step"}:
             break
     run.block = outer
     found += elements

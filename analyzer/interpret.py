@@ -14,7 +14,7 @@ from typing import Any
 
 from ..rules.finding import Site
 from . import access, calls, expressions, ir
-from .effects import Block, BranchNode, CallNode, Effect, Exit, LoopNode
+from .effects import Block, BranchNode, CallNode, Effect, Exit, LoopNode, kinds_in
 from .knowledge import modules, training
 from .scopes import Activation, Frame, ModuleScope
 from .state import ESCAPED, ITEMS, MODE, Delta, State
@@ -39,6 +39,7 @@ from .values import (
 )
 
 MAX_STEPS = 20_000
+MAX_FUNCTION_STEPS = 10_000
 MAX_UNROLL = 4
 MAX_REACH = 400
 
@@ -102,6 +103,9 @@ class Interpreter:
         self.loop: LoopFlow | None = None
         self.active: list[int] = []
         self.steps = 0
+        self.limit = MAX_STEPS
+        self.budget = MAX_STEPS
+        """Steps left for all roots together."""
         self.file = ""
 
     # ------------------------------------------------------------------ roots
@@ -112,6 +116,7 @@ class Interpreter:
             return
         self.hoist(scope)
         scope.state = "running"
+        self.limit = MAX_STEPS
         block = self._run_root(scope, lambda: self.execute(scope.ir.body, scope.frame))
         scope.state = "done"
         self.roots.append(Root("<module>", scope.filename, block))
@@ -132,6 +137,7 @@ class Interpreter:
         """Run a function that nobody calls, on opaque arguments; nothing it does stays."""
         scope = function.frame.module
         mark = self.state.mark()
+        self.limit = min(MAX_FUNCTION_STEPS, self.budget)
         returned: list[Value] = []
         block = self._run_root(scope, lambda: returned.append(calls.call_opaquely(self, function)))
         method = function.definition.name
@@ -151,6 +157,7 @@ class Interpreter:
                 if type(hook) is Function:
                     calls.call_opaquely(self, hook)
 
+        self.limit = min(MAX_FUNCTION_STEPS, self.budget)
         block = self._run_root(scope, make)
         self.roots.append(Root(cls.name, scope.filename, block))
         self._forget_modes(mark)
@@ -168,6 +175,7 @@ class Interpreter:
         self.file = scope.filename
         self._made = []
         body()
+        self.budget -= self.steps
         self._remember()
         return self.block
 
@@ -212,7 +220,7 @@ class Interpreter:
 
     def exhausted(self) -> bool:
         """Whether this root has used its budget."""
-        return self.steps > MAX_STEPS
+        return self.steps > self.limit
 
     def reachable(self, value: Value) -> list[Value]:
         """Everything that code holding ``value`` could touch: it and what it holds, transitively."""
@@ -427,7 +435,7 @@ def _inexact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value) -
         run.loop.breaks = []
         if run.dead is not None:
             break
-        if not node.passes[0] and not _changes_objects(run, mark):
+        if not _worth_repeating(node):
             break
         left.append(run.state.delta(mark))
         _forget_changed_constants(run, mark)
@@ -487,8 +495,14 @@ def _forget_changed_constants(run: Interpreter, mark: int) -> None:
             run.state.set(owner, name, UNKNOWN)
 
 
-def _changes_objects(run: Interpreter, mark: int) -> bool:
-    return any(not isinstance(owner, Frame) for (owner, _), _ in run.state.changed(mark))
+_TRAINING = frozenset(("backward", "step", "zero_grad", "mode"))
+_GROWING = frozenset(("accumulate", "forward"))
+
+
+def _worth_repeating(node: LoopNode) -> bool:
+    """Whether a second pass can show something: order matters only for training and for what adds up."""
+    kinds = kinds_in(node.passes[0])
+    return bool(kinds & _TRAINING) or kinds >= _GROWING
 
 
 def _with(run: Interpreter, s: ir.With, frame: Frame) -> None:

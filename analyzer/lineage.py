@@ -123,7 +123,7 @@ def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
 
 
 def _cut_at(index: Value, start: Value) -> bool:
-    return type(index) is Data and index.op == "slice" and index.inputs[0] is start
+    return type(index) is Data and index.op == "[:]" and index.inputs[0] is start
 
 
 # ---------------------------------------------------------------------------- splits

@@ -9,6 +9,7 @@ import gc
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -53,7 +54,7 @@ def lower_all(
     """
     total = len(sources)
     results: dict[str, Any] = {source.filename: None for source in sources}
-    with _collection_paused():
+    with collection_paused():
         keys = {} if cache is None else {source.filename: _key(source, version) for source in sources}
         missing = []
         for source in sources:
@@ -90,7 +91,7 @@ def _worth_keeping(value: object) -> bool:
 
 
 @contextmanager
-def _collection_paused() -> Iterator[None]:
+def collection_paused() -> Iterator[None]:
     """Parsing makes millions of objects and no garbage cycles worth looking for."""
     enabled = gc.isenabled()
     gc.disable()
@@ -134,11 +135,38 @@ def _lower_each(work: Iterable[Work], lower: Lower) -> list[Any]:
 def lower_one(text: str, filename: str, lower: Lower) -> Any:
     """``lower(text, filename)``, or the Problem that it ran into."""
     try:
+        if _LONG_LINE.search(text) is not None and (error := python_error(text)) is not None and _is_depth(error):
+            return _too_deep(filename)
         return lower(text, filename)
     except RecursionError:
-        return Problem(filename, "is nested too deeply to be analysed; exclude the file")
+        return _too_deep(filename)
     except Exception as error:
         return _problem_of(error, text, filename)
+
+
+def _too_deep(filename: str) -> Problem:
+    return Problem(filename, "is nested too deeply to be analysed; exclude the file")
+
+
+_LONG_LINE = re.compile(r"[^\n]{5000}")
+"""Only machines write such lines. libcst takes minutes for 10,000 nested operators, Python refuses them
+at once; a line of flat data passes."""
+
+_ONLY_PARSE = 0x400  # ast.PyCF_ONLY_AST, without importing ast
+
+
+def python_error(text: str) -> Exception | None:
+    """What Python's own parser says against ``text``."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(text, "<source>", "exec", dont_inherit=True, flags=_ONLY_PARSE)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return error
+    return None
+
+
+def _is_depth(error: Exception) -> bool:
+    return isinstance(error, RecursionError | MemoryError) or "too many nested" in str(error)
 
 
 def _problem_of(error: Exception, text: str, filename: str) -> Problem:
@@ -146,12 +174,13 @@ def _problem_of(error: Exception, text: str, filename: str) -> Problem:
 
     if not isinstance(error, ParserSyntaxError):
         return Problem(filename, f"nnaudit failed on this file ({type(error).__name__}: {error}); please report it")
-    row = error.raw_line
-    lines = text.split("\n")
-    row = min(max(row, 1), len(lines))
+    own = python_error(text)
+    row, reason = error.raw_line, " ".join(error.message.split())
+    if isinstance(own, SyntaxError):  # Python explains better, and counts rows as editors do
+        row, reason = own.lineno or row, own.msg
+    row = min(max(row, 1), text.count("\n") + 1)
     if _PYTHON_2.search(text):
         return Problem(filename, "is Python 2; nnaudit reads Python 3, convert or exclude the file", row)
-    reason = " ".join(error.message.split())
     return Problem(filename, f"is not valid Python ({reason}); correct or exclude the file", row)
 
 
@@ -231,7 +260,7 @@ def _finished_in(
 
 def _chunk(chunk: list[Work], lower: Lower) -> list[bytes | None]:
     """In a worker process: lower one chunk; pickled here, so that the cache need not pickle again."""
-    with _collection_paused():
+    with collection_paused():
         return [_packed(value) for value in on_deep_stack(lambda: _lower_each(chunk, lower))]
 
 

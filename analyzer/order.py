@@ -37,7 +37,10 @@ def optimizer_paths(program: Program, optimizer: Value, root: Root) -> list[tupl
             return reach.clears(effect.subject)
         return effect.kind == "escape" and reach.touches(effect.subject)
 
-    return program.paths(root.block, keep)
+    return program.paths(root.block, _STEPPING, keep)
+
+
+_STEPPING = frozenset(("backward", "step", "made", "zero_grad", "escape"))
 
 
 def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
@@ -105,7 +108,7 @@ def useless_clips(program: Program) -> Iterator[tuple[Effect, Effect, str]]:
         clips = [e for e in fx.effects(root.block) if e.kind == "clip" and not _measures(e)]
         if not clips:
             continue
-        paths = program.paths(root.block, _clip_event)
+        paths = program.paths(root.block, _CLIPPING, lambda effect: True)
         if paths is None:
             continue
         for clip in clips:
@@ -125,8 +128,7 @@ def _measures(clip: Effect) -> bool:
     return isinstance(bound, Library) and bound.path.endswith(".inf")
 
 
-def _clip_event(effect: Effect) -> bool:
-    return effect.kind in ("clip", "backward", "step", "unscale", "zero_grad", "escape")
+_CLIPPING = frozenset(("clip", "backward", "step", "unscale", "zero_grad", "escape"))
 
 
 def _useless(program: Program, clip: Effect, paths: Sequence[Path]) -> tuple[Effect, str] | None:
@@ -224,7 +226,7 @@ def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect
             return effect in trained
         return effect.kind in ("mode", "escape", "made") and effect.subject in family
 
-    paths = program.paths(root.block, keep)
+    paths = program.paths(root.block, frozenset(("forward", "mode", "escape", "made")), keep)
     if paths is None:
         return
     wrong: set[tuple[Effect, Effect]] = set()
@@ -263,7 +265,7 @@ def scheduler_before_optimizer(program: Program, scheduler: Obj, root: Root) -> 
             return effect.subject in (scheduler, optimizer)
         return effect.kind == "escape" and effect.subject in (scheduler, optimizer)
 
-    paths = program.paths(root.block, keep)
+    paths = program.paths(root.block, frozenset(("step", "escape")), keep)
     if not paths:
         return
     found: tuple[Effect, Effect] | None = None

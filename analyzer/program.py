@@ -144,9 +144,11 @@ class Program:
             return "the model is made where it cannot be seen"
         return ""
 
-    def paths(self, block: Block, keep: Callable[[Effect], bool]) -> list[tuple[Effect, ...]] | None:
-        """The kept effects along every path; None where there are too many."""
-        return fx.paths(block, keep)
+    def paths(
+        self, block: Block, kinds: frozenset[str], keep: Callable[[Effect], bool]
+    ) -> list[tuple[Effect, ...]] | None:
+        """The kept effects of these kinds along every path; None where there are too many."""
+        return fx.paths(block, kinds, keep)
 
     # ------------------------------------------------------------------ losses and numbers
 
@@ -574,7 +576,9 @@ class Program:
 
     def conditional(self, loop: Loop, effect: Effect) -> bool:
         """Whether a pass may go without the effect."""
-        found = self.paths(loop.node.passes[0], lambda e: e.site == effect.site and e.kind == effect.kind)
+        found = self.paths(
+            loop.node.passes[0], frozenset((effect.kind,)), lambda e: e.site == effect.site and e.kind == effect.kind
+        )
         return not found or not all(found)
 
     def reach(self, optimizer: Value, root: Root) -> structure.Reach:
@@ -623,7 +627,7 @@ class Program:
     @cached_property
     def slices(self) -> Sequence[tuple[Data, Site]]:
         """Every slice taken, and where."""
-        return [(d, s) for d, s in self._run.sliced.items() if type(d.inputs[1]) is Data and d.inputs[1].op == "slice"]
+        return [(d, s) for d, s in self._run.sliced.items() if type(d.inputs[1]) is Data and d.inputs[1].op == "[:]"]
 
     def sliced_at(self, data: Data) -> Site | None:
         """Where a slice was taken."""

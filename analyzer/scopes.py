@@ -45,7 +45,8 @@ class ModuleScope:
     frame: Frame = field(init=False)
     state: str = "new"
     """``new``, ``hoisted`` (definitions bound, body not yet run), ``running`` or ``done``."""
-    constants: dict[str, Value] = field(default_factory=dict)
+    starred: set[str] = field(default_factory=set)
+    """Names that ``from x import *`` brought in."""
 
     def __post_init__(self) -> None:
         self.frame = Frame(self, None, None)

@@ -26,6 +26,9 @@ class State:
         self._trail: list[tuple[Key, Value | None]] = []
         self.attributes: dict[object, list[str]] = {}
         """Every attribute name ever written, by object (variables of frames are not listed)."""
+        self.version = 0
+        """Grows whenever an attribute of any object changes (training modes apart)."""
+        self._versioned: list[int] = []
 
     def get(self, owner: object, name: str) -> Value | None:
         """What a cell holds, None for nothing."""
@@ -42,6 +45,9 @@ class State:
         names = self.attributes.setdefault(owner, [])
         if name not in names:
             names.append(name)
+        if name != MODE:
+            self.version += 1
+            self._versioned.append(len(self._trail))
         self.set(owner, name, value)
 
     def mark(self) -> int:
@@ -67,10 +73,15 @@ class State:
             key, old = trail[index]
             cells[key] = old
         del trail[mark:]
+        if self._versioned and self._versioned[-1] >= mark:
+            self.version += 1
+            while self._versioned and self._versioned[-1] >= mark:
+                self._versioned.pop()
 
     def forget(self) -> None:
         """Drop the trail: what is written stays (between roots)."""
         self._trail.clear()
+        self._versioned.clear()
 
     def join(self, deltas: list[Delta]) -> None:
         """Continue from whichever of the outcomes: each is what was written since the present state."""

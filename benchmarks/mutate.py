@@ -1,6 +1,7 @@
 """Recall: seed mistakes into clean real scripts and count what is found: ``python benchmarks/mutate.py CORPUS``.
 
-CORPUS is the folder that benchmarks/corpus.py filled. A seed counts as found when its rule reports a
+CORPUS is the folder that benchmarks/corpus.py filled. Each script is scanned in a copy of its project (of
+its neighbourhood, where the repository is large). A seed counts as found when its rule reports a
 certain finding, in the file that it belongs to, at a place where it reported nothing before. A seed
 whose script the rule already reports is listed apart and counts neither way. ``--show`` prints every
 mutation as a diff and needs no analysis.
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import shutil
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +22,9 @@ from pathlib import Path
 import libcst as cst
 from operators import NotApplied, mutate
 from seeds import SEEDS, Seed
+
+LARGEST_PROJECT = 150
+"""Files; a script of a larger repository is scanned with the widest folder around it that is smaller."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +87,46 @@ def examine(corpus: Path, seed: Seed) -> Outcome:
         _, after = mutated(corpus, seed)
     except (NotApplied, OSError, cst.ParserSyntaxError) as error:
         return Outcome(seed, "not applied", repr(error))
-    path = corpus / seed.path
-    reported = corpus / (seed.reported or seed.path)
-    clean = findings(path, reported, seed.rule, {})
-    if clean:
-        return Outcome(seed, "unclean", f"already reported: {sorted(clean)}")
-    found = findings(path, reported, seed.rule, {path: after})
+    with tempfile.TemporaryDirectory(prefix="nnaudit-mutate-") as folder:
+        copied = copy_project(corpus, seed, Path(folder))
+        clean = findings(copied, seed.rule, {})
+        if clean:
+            return Outcome(seed, "unclean", f"already reported: {sorted(clean)}")
+        found = findings(copied, seed.rule, {copied[0]: after})
     return Outcome(seed, "found", str(sorted(found))) if found else Outcome(seed, "missed")
 
 
-def findings(path: Path, reported: Path, rule: str, overlay: Mapping[Path, str]) -> set[str]:
+def copy_project(corpus: Path, seed: Seed, folder: Path) -> tuple[Path, Path]:
+    """Copy what surrounds the script; returns the places of the mutated and of the reported file."""
+    path = corpus / seed.path
+    reported = corpus / (seed.reported or seed.path)
+    repository = corpus / Path(*Path(seed.path).parts[:2])
+    project, files = path.parent, sorted(path.parent.glob("*.py"))
+    for wider in [path.parent, *path.parent.parents]:
+        below = sorted(wider.rglob("*.py"))
+        if len(below) > LARGEST_PROJECT:
+            break
+        project, files = wider, below
+        if wider == repository:
+            break
+    for file in files:
+        target = folder / file.relative_to(project)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    (folder / "pyproject.toml").touch()  # the project ends here, whatever lies above the temporary folder
+    return folder / path.relative_to(project), folder / reported.relative_to(project)
+
+
+def findings(files: tuple[Path, Path], rule: str, overlay: Mapping[Path, str]) -> set[str]:
     """The places of the rule's certain findings in the two files."""
     import nnaudit
 
-    result = nnaudit.scan(sorted({path, reported}), select=[rule], overlay=overlay)
-    return {str(finding.place) for finding in result.findings if finding.confidence == "certain"}
+    result = nnaudit.scan(sorted(set(files)), select=[rule], overlay=overlay, cache=False)
+    return {
+        f"{Path(finding.place.filename).name}:{finding.place.location.row}"
+        for finding in result.findings
+        if finding.confidence == "certain"
+    }
 
 
 def print_table(outcomes: Sequence[Outcome]) -> None:

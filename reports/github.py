@@ -8,7 +8,7 @@ from ..analyzer.result import ScanResult
 from ..rules.finding import Finding
 from ..rules.rule import Rule
 from .model import full_message
-from .text import SourceLines, header
+from .text import SourceLines, header, printable
 
 COMMANDS = {"error": "error", "warning": "warning", "info": "notice"}
 
@@ -31,7 +31,8 @@ def _command(finding: Finding) -> str:
     if place.cell is not None:  # rows count within a cell, the file's own rows are JSON
         properties = {"title": properties["title"], "file": properties["file"]}
     listed = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-    message = f"{header(place)}: {finding.code} [{finding.confidence}] {full_message(finding)}"
+    told = "\n".join(map(printable, full_message(finding).splitlines()))
+    message = f"{header(place)}: {finding.code} [{finding.confidence}] {told}"
     return f"::{COMMANDS[finding.severity.value]} {listed}::{_data(message)}"
 
 

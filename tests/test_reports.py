@@ -240,7 +240,7 @@ def test_fingerprints_survive_moved_lines(project: Path) -> None:
 
 
 def test_sarif_has_no_null(project: Path) -> None:
-    assert "null" not in render("sarif", finding(evidence=HOPS), problems=(Problem("x.py", "m"),))
+    assert ": null" not in render("sarif", finding(evidence=HOPS), problems=(Problem("x.py", "m"),))
 
 
 def test_every_format_renders_nothing() -> None:

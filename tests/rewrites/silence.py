@@ -181,7 +181,7 @@ class _Inserter(cst.CSTTransformer):
             name = self._fresh_name()
             new.append(cst.SimpleStatementLine([cst.Assign([cst.AssignTarget(cst.Name(name))], small.value)]))
             added = line.with_changes(body=[small.with_changes(value=cst.Name(name))])
-            return [*new, *_call([*names, name]), added]
+            return [*_call(names), *new, *_call([name]), added]
         call = _outermost_call(value) if value is not None else None
         handed = list(names)
         changed: cst.BaseStatement = line
