@@ -20,7 +20,7 @@ from .source import Source
 
 Progress = Callable[[str, int, int], None]
 
-VERSION = "1"
+VERSION = "2"
 """Part of every cache key: change it whenever the IR or the lowering changes."""
 
 
@@ -89,7 +89,7 @@ def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str]
     words = [word.encode() for word in triggers]
     passing = {path for path, s in sources.items() if path in explicit or any(word in s.raw for word in words)}
     imports = {path: files.imported(path, s.raw) for path, s in sources.items()}
-    scripts = {p for p, s in sources.items() if p not in passing and b"__main__" in s.raw and imports[p] & passing}
+    scripts = {p for p, s in sources.items() if p not in passing and imports[p] & passing and _is_script(p, s, sources)}
     chosen: set[str] = set()
     queue = sorted(passing | scripts)
     while queue:
@@ -98,6 +98,11 @@ def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str]
             chosen.add(path)
             queue.extend(imports[path] - chosen)
     return sorted(chosen)
+
+
+def _is_script(path: str, file: Source, sources: Mapping[str, Source]) -> bool:
+    """Whether running the file does something: it stands outside packages or has a ``__main__`` part."""
+    return b"__main__" in file.raw or os.path.join(os.path.dirname(path), "__init__.py") not in sources
 
 
 def _lower(

@@ -12,6 +12,9 @@ from typing import NamedTuple, TypeAlias
 Constant: TypeAlias = "str | bytes | int | float | complex | bool | None"
 
 
+HOLDS_CONTAINER = "[...]"
+"""Pseudo-word of a text that assigns a list, tuple or dict to an attribute."""
+
 # ---------------------------------------------------------------------------- expressions
 
 

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from . import ir
 from .interpret import Interpreter
+from .knowledge import modules
 from .scopes import ModuleScope
-from .values import Class, Function, Space
+from .values import Class, Function, Space, Value
 
 _IMPORT = re.compile(
     rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\(?[^#\n]*)|import[ \t]+([\w., \t]+))", re.MULTILINE
@@ -112,7 +113,20 @@ class Linker:
                     self.interpreter.run_function(value, name)
             elif type(value) is Class and self._unreached(value):
                 self.interpreter.run_class(value, lambda method, scope=scope: self._relevant_method(method, scope))  # type: ignore[misc]
+        self._run_constructors()
         return self.interpreter
+
+    def _run_constructors(self) -> None:
+        """Module classes that nobody instantiates, where an attribute holds a list: what does it hold?"""
+        for scope in self._in_order():
+            for _, value in self._definitions(scope):
+                if self.interpreter.budget <= 0:
+                    return
+                init = value.attributes.get("__init__") if type(value) is Class else None
+                if type(init) is not Function or ir.HOLDS_CONTAINER not in init.definition.words:
+                    continue
+                if id(init.definition) not in self.interpreter.reached and _is_module_class(value):
+                    self.interpreter.run_class(value, lambda method: False)
 
     def _ordered(self) -> list[ModuleScope]:
         """Modules so that what a module imports comes first; inside a cycle, in the order of names."""
@@ -222,6 +236,10 @@ class Linker:
             type(other := siblings[w]) is Function and bool(other.definition.words & self.triggers)
             for w in words & siblings.keys()
         )
+
+
+def _is_module_class(value: Value) -> bool:
+    return type(value) is Class and any(modules.is_module_class(base) for base in value.library_bases)
 
 
 def _definitions_in(block: ir.Block) -> Iterator[ir.Def | ir.Class]:

@@ -14,9 +14,6 @@ import libcst as cst
 
 from . import ir
 
-VERSION = "1"
-"""Part of every cache key: change it whenever the IR or the lowering changes."""
-
 _NOTHING = ir.Const(None)
 
 
@@ -404,7 +401,12 @@ def _expression_statement(low: Lowering, node: cst.Expr) -> ir.Statement | None:
 def _assign(low: Lowering, node: cst.Assign) -> ir.Statement:
     site = low.site(node)
     value = low.expr(node.value)
+    if type(value) in _CONTAINERS and any(type(t.target) is cst.Attribute for t in node.targets):
+        low.words.add(ir.HOLDS_CONTAINER)
     return ir.Assign(site, tuple(low.target(t.target) for t in node.targets), value)
+
+
+_CONTAINERS = (ir.Display, ir.DictDisplay, ir.Comprehension)
 
 
 def _annotated_assign(low: Lowering, node: cst.AnnAssign) -> ir.Statement | None:
