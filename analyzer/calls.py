@@ -52,6 +52,11 @@ def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
         present = [v for v in callee.alternatives if not is_none(v)]  # type: ignore[attr-defined]
         if len(present) == 1:
             return call(run, present[0], args, site)
+        names = {v.op for v in present if type(v) is Data and v.op.startswith(".") and len(v.inputs) == 1}
+        if len(names) == 1 and all(type(v) is Data for v in present):
+            # One method of one of several things: ``opt.step()`` where ``opt`` is SGD or Adam is one step.
+            owner = run.space.join_all(v.inputs[0] for v in present)  # type: ignore[attr-defined]
+            return call_method(run, owner, names.pop()[1:], args, site)
         if len(present) <= MAX_FORKS:
             return run.fork([(None, lambda v=v: call(run, v, args, site)) for v in present], site, None)  # type: ignore[misc]
     return unresolved(run, callee, args, site)

@@ -89,7 +89,8 @@ def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str]
     words = [word.encode() for word in triggers]
     passing = {path for path, s in sources.items() if path in explicit or any(word in s.raw for word in words)}
     imports = {path: files.imported(path, s.raw) for path, s in sources.items()}
-    scripts = {p for p, s in sources.items() if p not in passing and imports[p] & passing and _is_script(p, s, sources)}
+    reaching = _reaching(imports, passing)
+    scripts = {path for path in reaching if _is_script(path, sources[path], sources)}
     chosen: set[str] = set()
     queue = sorted(passing | scripts)
     while queue:
@@ -98,6 +99,21 @@ def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str]
             chosen.add(path)
             queue.extend(imports[path] - chosen)
     return sorted(chosen)
+
+
+def _reaching(imports: Mapping[str, set[str]], passing: set[str]) -> set[str]:
+    """Files that import one of ``passing``, through others or not."""
+    importers: dict[str, list[str]] = defaultdict(list)
+    for path, imported in imports.items():
+        for target in imported:
+            importers[target].append(path)
+    reached: set[str] = set()
+    queue = list(passing)
+    while queue:
+        new = [p for p in importers[queue.pop()] if p not in reached]
+        reached.update(new)
+        queue += new
+    return reached
 
 
 def _is_script(path: str, file: Source, sources: Mapping[str, Source]) -> bool:

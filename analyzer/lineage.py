@@ -30,10 +30,23 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
         for effect in program.own_effects(loop):
             if effect.kind != "backward":
                 continue
+            mixed = _of_several_kinds(program, effect.subject)
             for value in program.history(effect.subject):
-                if type(value) is Obj and value.cls == LOADER and (value, loop.site) not in seen:
+                if type(value) is Obj and value.cls == LOADER and value not in mixed and (value, loop.site) not in seen:
                     seen.add((value, loop.site))
                     yield value, loop.site
+
+
+def _of_several_kinds(program: Program, value: Value) -> set[Value]:
+    """Loaders that may have been replaced by something else than a loader before they are read."""
+    found: set[Value] = set()
+    for item in program.history(value):
+        for part in item.inputs if type(item) is Data else ():
+            options = alternatives(part)
+            loaders = [v for v in options if type(v) is Obj and v.cls == LOADER]
+            if loaders and len(loaders) < len(options):
+                found.update(loaders)
+    return found
 
 
 def reads_in_order(program: Program, loader: Obj) -> bool:
@@ -48,6 +61,8 @@ def reads_in_order(program: Program, loader: Obj) -> bool:
         if name != "collate_fn" and given is not None and not is_none(given):
             return False
     size = loader.argument("batch_size")
+    if size is not None and is_none(size):
+        return False
     if type(size) is Data and size.op in ("len()", "[]", ".shape"):
         return False
     dataset = loader.argument("dataset")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..rules.finding import Site
 from . import effects as fx
 from .effects import Effect, LoopNode
 from .interpret import Root
 from .knowledge import training
-from .values import Const, Data, Library, Obj, Value
+from .values import Const, Context, Data, Library, Obj, Value
 
 if TYPE_CHECKING:
     from .program import Program
@@ -43,7 +44,23 @@ def optimizer_paths(program: Program, optimizer: Value, root: Root) -> list[tupl
 _STEPPING = frozenset(("backward", "step", "made", "zero_grad", "escape"))
 
 
-def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
+def uncleared(program: Program) -> Iterator[tuple[Effect, Effect, Value]]:
+    """Backward passes whose gradients add to those of an earlier step: (backward, that step, optimizer).
+
+    A place that is cleared when it is reached another way (a helper with a flag) is left out.
+    """
+    found: list[tuple[Effect, Effect, Value]] = []
+    cleared: dict[Site, set[Context]] = {}
+    for optimizer, root in program.stepped_optimizers:
+        paths = optimizer_paths(program, optimizer, root)
+        if paths is not None:
+            found += [(backward, step, optimizer) for backward, step in _never_cleared(paths, cleared)]
+    for backward, step, optimizer in found:
+        if not cleared.get(backward.site, set()) - {backward.context}:
+            yield backward, step, optimizer
+
+
+def _never_cleared(paths: Sequence[Path], elsewhere: dict[Site, set[Context]]) -> Iterator[tuple[Effect, Effect]]:
     """Backward passes between two steps with nothing that clears, on every path that has them: (backward, first step)."""
     missing: dict[tuple[Effect, Effect], tuple[Effect, Effect]] = {}
     cleared: set[tuple[Effect, Effect]] = set()
@@ -56,6 +73,7 @@ def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
                 if step is not None and first is not None:
                     if clear:
                         cleared.add((step, effect))
+                        elsewhere.setdefault(first.site, set()).add(first.context)
                     else:
                         missing.setdefault((step, effect), (first, step))
                 step, first, clear = effect, None, False
@@ -70,8 +88,15 @@ def never_cleared(paths: Sequence[Path]) -> Iterator[tuple[Effect, Effect]]:
             yield backward, step
 
 
-def cleared_too_early(paths: Sequence[Path], reach: Reach) -> Iterator[tuple[Effect, Effect]]:
+def cleared_too_early(program: Program) -> Iterator[tuple[Effect, Effect]]:
     """Clearing between a backward and its step, on every path that has the step: (clearing, step)."""
+    for optimizer, root in program.stepped_optimizers:
+        paths = optimizer_paths(program, optimizer, root)
+        if paths is not None:
+            yield from _cleared_too_early(paths, program.reach(optimizer, root))
+
+
+def _cleared_too_early(paths: Sequence[Path], reach: Reach) -> Iterator[tuple[Effect, Effect]]:
     wrong: dict[object, tuple[Effect, Effect]] = {}
     right: set[object] = set()
     for path in paths:

@@ -26,6 +26,7 @@ from .values import (
     Function,
     Mapping,
     Obj,
+    Union,
     Value,
     alternatives,
     is_none,
@@ -315,6 +316,8 @@ class Program:
 
     def is_optimizer(self, value: Value) -> bool:
         """Whether the value is an optimizer: by its class, its annotation, or because it is used as one."""
+        if type(value) is Union:
+            return all(self.is_optimizer(v) or is_none(v) for v in value.alternatives)
         if type(value) is Obj:
             if isinstance(value.cls, Class):
                 return any(training.is_optimizer(b) for b in value.cls.library_bases)
@@ -438,6 +441,9 @@ class Program:
 
     def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
         """Whose parameters an optimizer was given, and whether that is all."""
+        if type(optimizer) is Union:
+            each = [self.optimizer_owners(v) for v in optimizer.alternatives if not is_none(v)]
+            return frozenset[Value]().union(*(o for o, _ in each)), all(complete for _, complete in each)
         if type(optimizer) is not Obj or not isinstance(optimizer.cls, str):
             return frozenset(), False
         parameters = optimizer.argument("params")

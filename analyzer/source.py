@@ -111,7 +111,10 @@ def decode(raw: bytes) -> str:
             return raw.decode("ascii")
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
     except SyntaxError as error:
-        raise Unreadable(f"{error.msg}; correct the coding line or save the file as UTF-8") from None
+        if not str(error.msg).startswith(("unknown encoding", "encoding problem")):
+            encoding = "utf-8"  # the first lines are no UTF-8: decoding says where
+        else:
+            raise Unreadable(f"{error.msg}; correct the coding line or save the file as UTF-8") from None
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:

@@ -761,26 +761,23 @@ class MissingZeroGrad(Rule):
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
-        for optimizer, root in program.stepped_optimizers:
-            paths = order.optimizer_paths(program, optimizer, root)
-            if paths is None:
-                continue
-            for backward, step in order.never_cleared(paths):
-                yield self.finding(
-                    backward.site,
-                    "Gradients add up from one optimizer step to the next: nothing clears them between the step at {0} and this "
-                    "backward, so every update follows the sum of all gradients so far.",
-                    "Call `optimizer.zero_grad()` once per step, before this backward or right after the step.",
-                    evidence=[
-                        Hop("the optimizer steps here", step.site),
-                        Hop("and was made here", program.site_of(optimizer) or step.site),
-                    ],
-                )
-            for zero, step in order.cleared_too_early(paths, program.reach(optimizer, root)):
-                yield self.finding(
-                    zero.site,
-                    "Gradients are cleared after backward and before the step at {0}: the optimizer steps with no gradient and "
-                    "the weights do not learn.",
-                    "Move `zero_grad()` before the backward pass or behind the step.",
-                    evidence=[Hop("the optimizer steps here, on cleared gradients", step.site)],
-                )
+        """Follow gradients from step to step of every optimizer."""
+        for backward, step, optimizer in order.uncleared(program):
+            yield self.finding(
+                backward.site,
+                "Gradients add up from one optimizer step to the next: nothing clears them between the step at {0} and "
+                "this backward, so every update follows the sum of all gradients so far.",
+                "Call `optimizer.zero_grad()` once per step, before this backward or right after the step.",
+                evidence=[
+                    Hop("the optimizer steps here", step.site),
+                    Hop("and was made here", program.site_of(optimizer) or step.site),
+                ],
+            )
+        for zero, step in order.cleared_too_early(program):
+            yield self.finding(
+                zero.site,
+                "Gradients are cleared after backward and before the step at {0}: the optimizer steps with no gradient "
+                "and the weights do not learn.",
+                "Move `zero_grad()` before the backward pass or behind the step.",
+                evidence=[Hop("the optimizer steps here, on cleared gradients", step.site)],
+            )

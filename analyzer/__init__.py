@@ -1,0 +1,1 @@
+"""Source text -> FileIR -> Program -> findings. Never imports a concrete rule: it is handed them."""
