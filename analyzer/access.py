@@ -251,6 +251,8 @@ def contents(run: Interpreter, value: Value) -> Sequence | Mapping | None:
 
 def frozen(run: Interpreter, value: Value) -> Value:
     """The value with lists and dicts replaced by what they hold just now."""
+    if type(value) is Union:
+        return run.space.join_all(frozen(run, v) for v in value.alternatives)
     if type(value) is Obj and value.cls in ("list", "dict", "set"):
         held = contents(run, value)
         if held is not None:

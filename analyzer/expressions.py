@@ -263,14 +263,22 @@ def _arguments(run: Interpreter, args: tuple[ir.Arg, ...], frame: Frame) -> Argu
             else:
                 out.append(("*", value))
         elif arg.keyword == "**":
-            spread = access.contents(run, value)
-            if type(spread) is Mapping:
-                out += [(str(k), v) for k, v in spread.items]
-            if type(spread) is not Mapping or spread.open:
-                out.append(("**", value))
+            out += _spread(run, value)
         else:
             out.append((arg.keyword, value))
     return tuple(out)
+
+
+def _spread(run: Interpreter, value: Value) -> list[tuple[str | None, Value]]:
+    """``**value``; of several dicts, the arguments that any of them gives (unknown where another gives none)."""
+    options = [access.contents(run, v) for v in alternatives(value)]
+    known = [o for o in options if type(o) is Mapping]
+    if len(known) < len(options) or any(o.open for o in known):
+        hidden: list[tuple[str | None, Value]] = [("**", value)]
+    else:
+        hidden = []
+    names = dict.fromkeys(str(key) for o in known for key, _ in o.items)
+    return [(n, run.space.join_all(o.get(n) or UNKNOWN for o in known)) for n in names] + hidden
 
 
 def _touch(run: Interpreter, args: tuple[ir.Arg, ...], frame: Frame, site: Site) -> None:

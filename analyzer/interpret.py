@@ -260,6 +260,7 @@ class Interpreter:
                 self.state.set_attribute(item, ESCAPED, self.space.true)
                 if self.state.get(item, MODE) is not None:
                     self.state.set(item, MODE, UNKNOWN)
+                self._touch_attributes(item, site)
                 if isinstance(items := self.state.get(item, ITEMS), Items):
                     self.state.set(item, ITEMS, self.space.sequence(items.items, True))
                 elif isinstance(items, Mapping):
@@ -270,6 +271,13 @@ class Interpreter:
             else:
                 continue
             self.emit("escape", item, site)
+
+    def _touch_attributes(self, obj: Obj, site: Site) -> None:
+        """Results that an escaped object holds may have been changed in place."""
+        for name in self.state.attributes.get(obj, ()):
+            held = self.state.get(obj, name)
+            if type(held) is Data and not access.is_entity(held) and held.op != "touched?":
+                self.state.set(obj, name, self.space.data("touched?", site, (held,)))
 
     def intact(self, value: Value) -> bool:
         """Whether no unseen code had hold of the object."""

@@ -190,7 +190,7 @@ def _complementary_slices(program: Program) -> Iterator[tuple[Site, Value]]:
 
 def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
     """A scaler and its like whose ``fit`` saw what is split."""
-    history = set(program.history(value, into_objects=True))
+    history = set(program.history(value, into_objects=True, through_unseen=False))
     for effect, _ in program.effects("fit"):
         owner = effect.subject
         cls = owner.cls if type(owner) is Obj and isinstance(owner.cls, str) else None
@@ -211,7 +211,7 @@ def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
 
 def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
     """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards."""
-    history = set(program.history(value, into_objects=True))
+    history = set(program.history(value, into_objects=True, through_unseen=False))
     for op in preprocessing.APPLIES_STATISTICS:
         for data in program.operations(op):
             statistic = next((s for v in data.inputs[1:] if (s := _statistic(v)) is not None), None)
@@ -322,6 +322,8 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
         # Arguments may be used for training only: what the instance kept counts.
         values = [v for _, v in program.attributes(dataset)]
     for value in values:
+        if not all(program.untouched(v) for v in alternatives(value)):
+            continue
         for item in program.history(value, into_objects=True):
             if type(item) is Obj and isinstance(item.cls, str) and preprocessing.draws_at_random(item):
                 return item

@@ -36,6 +36,7 @@ from .values import (
 )
 
 MAX_WALK = 600
+LOADS = frozenset(("load_state_dict", "from_pretrained"))
 LOADER = "torch.utils.data.DataLoader"
 
 
@@ -228,8 +229,11 @@ class Program:
 
     # ------------------------------------------------------------------ histories
 
-    def history(self, value: Value, into_objects: bool = False) -> Iterator[Value]:
-        """The value and everything that it was made from, nearest first."""
+    def history(self, value: Value, into_objects: bool = False, through_unseen: bool = True) -> Iterator[Value]:
+        """The value and everything that it was made from, nearest first.
+
+        With ``into_objects`` also what objects hold; without ``through_unseen`` it ends where unseen code had a hand in it.
+        """
         seen: dict[Value, None] = {}
         queue = [value]
         while queue and len(seen) < MAX_WALK:
@@ -239,7 +243,8 @@ class Program:
                     continue
                 seen[v] = None
                 yield v
-                queue.extend(self._sources(v, into_objects))
+                if through_unseen or not (type(v) is Data and v.op == "touched?"):
+                    queue.extend(self._sources(v, into_objects))
 
     def _sources(self, value: Value, into_objects: bool) -> list[Value]:
         if type(value) is Data:
@@ -465,6 +470,13 @@ class Program:
     def uses(self, value: Value) -> set[str]:
         """Names of the library methods called on a thing."""
         return self._run.uses.get(value, set())
+
+    def loaded(self, module: Value) -> bool:
+        """Whether weights are loaded into the module alone; where trained ones are loaded too, a run is resumed."""
+        if not self.uses(module) & LOADS:
+            return False
+        owned = {o for opt, _ in self.stepped_optimizers for o in self.optimizer_owners(opt)[0]}
+        return not any(self.uses(other) & LOADS for other in owned)
 
     @cached_property
     def _parents(self) -> dict[Value, list[Value]]:

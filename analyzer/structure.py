@@ -95,9 +95,10 @@ def unregistered(program: Program) -> Iterator[Hidden]:
         for name, held in program.attributes(obj):
             if name.startswith("$") or not _used_elsewhere(obj.cls, name):
                 continue
-            found = _hidden(program, obj, name, held, owned | registered)
-            if found is not None:
-                yield found
+            for option in alternatives(held):
+                found = _hidden(program, obj, name, option, owned | registered)
+                if found is not None:
+                    yield found
 
 
 def _used_elsewhere(cls: Class, name: str) -> bool:
@@ -199,7 +200,7 @@ def _missing(program: Program, module: Obj, owned: set[Value]) -> list[Obj]:
     parts = [p for p in program.descendants(module) if type(p) is Obj]
     if not any(p in owned for p in parts):
         return [module] if _trained_from_scratch(program, module) else []
-    if not program.untouched(module) or program.uses(module) & _LOADS:
+    if not program.untouched(module) or program.loaded(module):
         return []
     children = [c for _, c in program.children(module) if type(c) is Obj]
     given = [c for c in children if c in owned]
@@ -214,13 +215,10 @@ def _whole(program: Program, module: Obj, owned: set[Value]) -> bool:
     return any(m in owners for m in program.family(module))
 
 
-_LOADS = frozenset(("load_state_dict", "from_pretrained"))
-
-
 def _trained_from_scratch(program: Program, module: Obj) -> bool:
     """A module made here with parameters of its own, neither loaded, frozen nor copied into."""
     if isinstance(module.cls, str) and not module.cls.startswith("torch.nn."):
         return False
     if program.has_unknown_parts(module) or not program.untouched(module) or program.is_frozen(module):
         return False
-    return program.has_parameters(module) and not program.uses(module) & _LOADS
+    return program.has_parameters(module) and not program.loaded(module)

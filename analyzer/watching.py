@@ -111,10 +111,12 @@ def _grows(before: Effect, now: Effect) -> bool:
 
 def _carries_graph(program: Program, loop: Loop, value: Value) -> bool:
     """Whether the value certainly has a graph: it is itself backpropagated here, or made from a trainable model's output."""
-    if type(value) is not Data or program.cut(value):
-        return False
     here = list(fx.effects(loop.body))
     backpropagated = {e.subject for e in here if e.kind == "backward"}
+    if value in backpropagated:
+        return True
+    if type(value) is not Data or program.cut(value):
+        return False
     reached = list(_graph_path(program, value))
     if any(v in backpropagated for v in reached):
         return True

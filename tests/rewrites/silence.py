@@ -28,6 +28,7 @@ class Where(Enum):
 # Rule -> where its objects are handed over, and why not simply before the statement.
 SILENCING: dict[str, tuple[Where, str]] = {
     "NN201": (Where.AFTER, "what was fitted stays fitted; only a change of the data before the split can repair it"),
+    "NN203": (Where.AROUND, "the pipeline is inside the data set; afterwards its transform can be replaced"),
     "NN401": (Where.AFTER, "the optimizer does not exist before; afterwards add_param_group() can repair it"),
     "NN402": (Where.AFTER, "the fresh list is not registered before; afterwards its owner can register it"),
     "NN502": (Where.AROUND, "the mark may stand at eval(); train() can follow it"),
