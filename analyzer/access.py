@@ -274,15 +274,20 @@ def item(run: Interpreter, base: Value, index: Value) -> Value:
         found = _known_item(held, index.value)
         if found is not None:
             return found
-    if held is not None and held.items and type(index) is not Const:
-        if not held.open:
-            values = held.items if type(held) is Sequence else tuple(v for _, v in held.items)
-            return run.space.join_all(values)  # type: ignore[arg-type]
-        if len(held.items) == 1:
-            return held.items[0] if type(held) is Sequence else held.items[0][1]  # type: ignore[return-value,index]
+    if held is not None and type(index) is not Const:
+        values = members(held)
+        if values and not held.open:
+            return run.space.join_all(values)
+        if len(values) == 1:
+            return values[0]
     if type(index) is Const and (stored := run.state.get(base, f"[{index.value!r}]")) is not None:
         return stored
     return run.space.data("[]", None, (base, frozen(run, index)))
+
+
+def members(held: Sequence | Mapping) -> tuple[Value, ...]:
+    """The items of a sequence, the values of a mapping."""
+    return held.items if isinstance(held, Sequence) else tuple(value for _, value in held.items)
 
 
 def _known_item(held: Sequence | Mapping, index: Scalar) -> Value | None:
@@ -399,9 +404,8 @@ def children(run: Interpreter, module: Value) -> list[tuple[str, Value]]:
         if held is None:
             continue
         if name in (ITEMS, DYNAMIC):
-            inside = held.items if type(held) is Sequence else ()
-            inside = tuple(v for _, v in held.items) if type(held) is Mapping else inside
-            out += [(str(i), v) for i, v in enumerate(inside) if is_module_object(v)]  # type: ignore[arg-type]
+            inside = members(held) if isinstance(held, (Sequence, Mapping)) else ()
+            out += [(str(i), v) for i, v in enumerate(inside) if is_module_object(v)]
         elif not name.startswith("$"):
             out += [(name, v) for v in alternatives(held) if is_module_object(v)]
     return out

@@ -42,19 +42,18 @@ def evaluate(run: Interpreter, expr: ir.Expr, frame: Frame) -> Value:
 
 def assign(run: Interpreter, target: ir.Expr, value: Value, frame: Frame, site: Site) -> None:
     """Bind a target (a name, an attribute, an item, or a display of them) to a value."""
-    kind = type(target)
-    if kind is ir.Name:
-        access.write_name(run, target.id, value, frame)  # type: ignore[union-attr]
-    elif kind is ir.Attribute:
-        base = evaluate(run, target.base, frame)  # type: ignore[union-attr]
-        access.write_attribute(run, base, target.name, value, site)  # type: ignore[union-attr]
-    elif kind is ir.Subscript:
-        base = evaluate(run, target.base, frame)  # type: ignore[union-attr]
-        access.write_item(run, base, evaluate(run, target.index, frame), value)  # type: ignore[union-attr]
-    elif kind is ir.Display:
-        _unpack(run, target.elements, value, frame, site)  # type: ignore[union-attr]
-    elif kind is ir.Starred:
-        assign(run, target.value, value, frame, site)  # type: ignore[union-attr]
+    if type(target) is ir.Name:
+        access.write_name(run, target.id, value, frame)
+    elif type(target) is ir.Attribute:
+        base = evaluate(run, target.base, frame)
+        access.write_attribute(run, base, target.name, value, site)
+    elif type(target) is ir.Subscript:
+        base = evaluate(run, target.base, frame)
+        access.write_item(run, base, evaluate(run, target.key, frame), value)
+    elif type(target) is ir.Display:
+        _unpack(run, target.elements, value, frame, site)
+    elif type(target) is ir.Starred:
+        assign(run, target.value, value, frame, site)
 
 
 def _unpack(run: Interpreter, targets: tuple[ir.Expr, ...], value: Value, frame: Frame, site: Site) -> None:
@@ -293,7 +292,7 @@ def _touch(run: Interpreter, args: tuple[ir.Arg, ...], frame: Frame, site: Site)
 
 def _subscript(run: Interpreter, e: ir.Subscript, frame: Frame) -> Value:
     base = evaluate(run, e.base, frame)
-    index = evaluate(run, e.index, frame)
+    index = evaluate(run, e.key, frame)
     result = access.item(run, base, index)
     if type(result) is Data and result.op == "[]":
         run.sliced.setdefault(result, Site(run.file, e.site))

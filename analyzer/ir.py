@@ -55,11 +55,11 @@ class Call(NamedTuple):
 
 
 class Subscript(NamedTuple):
-    """``base[index]``; several indices are a tuple display."""
+    """``base[key]``; several keys are a tuple display."""
 
     site: int
     base: Expr
-    index: Expr
+    key: Expr
 
 
 class Slice(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import access
-from .knowledge import libraries, losses, modules, training
+from .knowledge import libraries, losses, modules, tensors, training
 from .state import DYNAMIC, ESCAPED, ITEMS, MODE
 from .values import (
     UNKNOWN,
@@ -18,6 +18,7 @@ from .values import (
     Library,
     Mapping,
     Obj,
+    Scalar,
     Sequence,
     Value,
     alternatives,
@@ -73,6 +74,8 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         return positional[0] if positional else dict(args).get("module", UNKNOWN)
     if path in training.SAME and positional:
         return positional[0]
+    if path in tensors.CONSTRUCTORS:
+        return run.space.data("as_tensor", site, tuple(access.frozen(run, v) for v in positional))
     name = path.rpartition(".")[2]
     if name[:1].isupper() or modules.is_module_factory(path) or path in training.NO_GRAD | training.ENABLE_GRAD:
         return _construct(run, path, args, site)
@@ -250,16 +253,16 @@ def _fresh(run: Interpreter, cls: str, items: Value, site: Site) -> Value:
 
 
 def _dict(run: Interpreter, args: Arguments, site: Site) -> Value:
-    pairs = [(str(k), v) for k, v in args if k not in (None, "*", "**")]
+    pairs: list[tuple[Scalar, Value]] = [(k, v) for k, v in args if k not in (None, "*", "**")]
     hidden = any(k in ("*", "**") for k, _ in args)
     for _, value in (a for a in args if a[0] is None):
         held = access.contents(run, value)
         if type(held) is Mapping:
-            pairs = [*((k, v) for k, v in held.items), *pairs]  # type: ignore[misc]
+            pairs = [*held.items, *pairs]
             hidden = hidden or held.open
         elif type(held) is Sequence and all(type(p) is Sequence and len(p.items) == 2 for p in held.items):
             rows = [p.items for p in held.items if type(p) is Sequence]
-            pairs = [*((k.value, v) for k, v in rows if type(k) is Const), *pairs]  # type: ignore[misc]
+            pairs = [*((k.value, v) for k, v in rows if type(k) is Const), *pairs]
             hidden = hidden or held.open or any(type(k) is not Const for k, _ in rows)
         else:
             hidden = True
@@ -294,7 +297,7 @@ def _deepcopy(run: Interpreter, args: Arguments, site: Site) -> Value:
     value = args[0][1] if args else UNKNOWN
     held = access.contents(run, value)
     if type(value) is Obj and value.cls in ("list", "dict") and held is not None:
-        return _fresh(run, value.cls, held, site)  # type: ignore[arg-type]
+        return _fresh(run, value.cls, held, site)
     return run.space.data("copy", site, (value,))
 
 

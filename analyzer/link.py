@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from . import ir
 from .interpret import Interpreter
@@ -111,8 +112,8 @@ class Linker:
             if type(value) is Function:
                 if id(value.definition) not in self.interpreter.reached:
                     self.interpreter.run_function(value, name)
-            elif type(value) is Class and self._unreached(value):
-                self.interpreter.run_class(value, lambda method, scope=scope: self._relevant_method(method, scope))  # type: ignore[misc]
+            elif isinstance(value, Class) and self._unreached(value):
+                self.interpreter.run_class(value, partial(self._relevant_method, scope))
         self._run_constructors()
         return self.interpreter
 
@@ -224,7 +225,7 @@ class Linker:
         methods = [v for v in cls.attributes.values() if type(v) is Function]
         return any(id(m.definition) not in self.interpreter.reached for m in methods)
 
-    def _relevant_method(self, method: Function, scope: ModuleScope) -> bool:
+    def _relevant_method(self, scope: ModuleScope, method: Function) -> bool:
         words = method.definition.words
         if words & self.triggers:
             return True

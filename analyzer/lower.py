@@ -220,9 +220,12 @@ def _if_expression(low: Lowering, node: cst.IfExp) -> ir.Expr:
     return ir.IfExp(site, low.expr(node.test), low.expr(node.body), low.expr(node.orelse))
 
 
+_DISPLAYS: dict[type, str] = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}
+
+
 def _display(low: Lowering, node: Any) -> ir.Expr:
     site = low.site(node)
-    kind = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}[type(node)]
+    kind = _DISPLAYS[type(node)]
     elements = tuple(
         ir.Starred(low.expr(e.value)) if type(e) is cst.StarredElement else low.expr(e.value) for e in node.elements
     )
@@ -232,10 +235,12 @@ def _display(low: Lowering, node: Any) -> ir.Expr:
 def _dict(low: Lowering, node: cst.Dict) -> ir.Expr:
     site = low.site(node)
     items = tuple(
-        (None if type(e) is cst.StarredDictElement else low.expr(e.key), low.expr(e.value))  # type: ignore[union-attr]
-        for e in node.elements
+        (low.expr(e.key) if isinstance(e, cst.DictElement) else None, low.expr(e.value)) for e in node.elements
     )
     return ir.DictDisplay(site, items)
+
+
+_COMPREHENSIONS: dict[type, str] = {cst.ListComp: "list", cst.SetComp: "set"}
 
 
 def _comprehension(low: Lowering, node: Any) -> ir.Expr:
@@ -252,7 +257,7 @@ def _comprehension(low: Lowering, node: Any) -> ir.Expr:
     low.assigned = outside
     if type(node) is cst.DictComp:
         return ir.Comprehension(site, "dict", low.expr(node.key), low.expr(node.value), tuple(generators))
-    kind = {cst.ListComp: "list", cst.SetComp: "set"}.get(type(node), "generator")
+    kind = _COMPREHENSIONS.get(type(node), "generator")
     return ir.Comprehension(site, kind, low.expr(node.elt), None, tuple(generators))
 
 

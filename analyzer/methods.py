@@ -261,6 +261,10 @@ def _same(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
     return owner
 
 
+def _nothing(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
+    return run.space.none
+
+
 def _grow_module(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
     """``append``, ``insert`` and ``extend`` of ModuleList and Sequential."""
     held = access.contents(run, owner)
@@ -320,7 +324,7 @@ _COMMON |= {
     "parameters": _parts("parameters"),
     "named_parameters": _parts("named_parameters"),
     "requires_grad_": _requires_grad,
-    "__init__": lambda run, owner, args, site: run.space.none,
+    "__init__": _nothing,
 }
 
 

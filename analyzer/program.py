@@ -16,7 +16,8 @@ from . import effects as fx
 from . import structure, watching
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
-from .knowledge import losses, modules, tensors, training
+from .knowledge import modules, tensors, training
+from .knowledge.losses import CLASSES_AND_FUNCTIONS, Loss
 from .state import DYNAMIC, ITEMS
 from .values import (
     UNKNOWN,
@@ -52,7 +53,7 @@ class Activation:
 class LossUse:
     """One evaluation of a known loss."""
 
-    loss: losses.Loss
+    loss: Loss
     effect: Effect
     prediction: Value
     target: Value | None
@@ -169,10 +170,10 @@ class Program:
         return found
 
     @staticmethod
-    def _loss_of(effect: Effect) -> losses.Loss | None:
+    def _loss_of(effect: Effect) -> Loss | None:
         subject = effect.subject
         path = subject.cls if type(subject) is Obj else getattr(subject, "path", None)
-        return losses.CLASSES_AND_FUNCTIONS.get(path) if isinstance(path, str) else None
+        return CLASSES_AND_FUNCTIONS.get(path) if isinstance(path, str) else None
 
     def activation(self, value: Value) -> Activation | None:
         """What kind of numbers the value holds; None unless all its alternatives agree."""
@@ -531,7 +532,7 @@ class Program:
         found: dict[int, list[Effect]] = {}
         for effect, root in self.effects("forward"):
             values = reached.get(id(root))
-            if values and effect.result is not None and any(v in values for v in _flat(effect.result)):
+            if values and effect.result is not None and any(v in values for v in watching.flat(effect.result)):
                 found.setdefault(id(root), []).append(effect)
         return found
 
@@ -613,6 +614,17 @@ class Program:
     def evaluation_loops(self) -> Sequence[watching.EvaluationLoop]:
         """Loops over data that only evaluate."""
         return list(watching.evaluation_loops(self))
+
+    @cached_property
+    def scored(self) -> frozenset[Value]:
+        """Everything that a prediction is read off or a loss is computed of."""
+        found: set[Value] = set()
+        for op in tensors.SCORES:
+            for data in self.operations(op):
+                found.update(self.history(data))
+        for use in self.losses:
+            found.update(self.history(use.prediction))
+        return frozenset(found)
 
     @property
     def discarded(self) -> set[Value]:
@@ -711,17 +723,6 @@ def _own(block: Block) -> Iterator[Effect]:
         elif type(node) is LoopNode and node.exact:
             for body in node.passes:
                 yield from _own(body)
-
-
-def _flat(value: Value) -> Iterator[Value]:
-    for v in alternatives(value):
-        yield v
-        if type(v) is Items:
-            for item in v.items:
-                yield from _flat(item)
-        elif type(v) is Mapping:
-            for _, item in v.items:
-                yield from _flat(item)
 
 
 def _may_be_module(value: Value) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import effects as fx
 from .effects import Effect, LoopNode
-from .values import Data, Obj, Sequence, Value, alternatives
+from .values import Data, Mapping, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
     from .program import Loop, Program
@@ -37,16 +37,53 @@ def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
         if any(e.kind in ("backward", "step", "zero_grad") for e in seen):
             continue
         trained = {e.subject for e in program.training_forwards(loop.root)}
+        sources = {loop.node.element, *_iterated(loop.node.iterable)}
         forwards = tuple(
             e
             for e in seen
             if e.kind == "forward"
             and e.result not in program.discarded
             and (e.grad is False or (e.grad is True and e.subject in trained))
-            and any(v is loop.node.element or v is loop.node.iterable for i in e.inputs for v in program.history(i))
+            and any(v in sources for i in e.inputs for v in program.history(i))
         )
         if forwards:
             yield EvaluationLoop(loop, forwards)
+
+
+def measured_forwards(program: Program) -> Iterator[Effect]:
+    """Forward passes of a trained model that only measure: without gradients, their outputs scored, never trained on."""
+    for root in program.roots:
+        trained = {e.subject for e in program.training_forwards(root)}
+        if not trained:
+            continue
+        used = {v for e in fx.effects(root.block) if e.kind == "backward" for v in program.history(e.subject)}
+        for effect in fx.effects(root.block):
+            if effect.kind != "forward" or effect.grad is not False or effect.subject not in trained:
+                continue
+            outputs = set(flat(effect.result))
+            if outputs & program.scored and not outputs & used:
+                yield effect
+
+
+def evaluating_forwards(program: Program) -> Iterator[tuple[Effect, Site | None]]:
+    """Forward passes that only measure, with the loop over the data if there is one."""
+    for loop in program.evaluation_loops:
+        for forward in loop.forwards:
+            yield forward, loop.site
+    for forward in measured_forwards(program):
+        yield forward, None
+
+
+def flat(value: Value | None) -> Iterator[Value]:
+    """A value, or the members of a tuple, list or dict, one by one."""
+    for v in alternatives(value) if value is not None else ():
+        yield v
+        if type(v) is Sequence:
+            for item in v.items:
+                yield from flat(item)
+        elif type(v) is Mapping:
+            for _, item in v.items:
+                yield from flat(item)
 
 
 def _over_data(program: Program, node: LoopNode) -> bool:

@@ -95,10 +95,18 @@ GRADED: frozenset[str] = frozenset(
 )
 """Operations whose result carries the graph if an input does."""
 
+SCORES: tuple[str, ...] = ("argmax", "topk", "==", "eq", "max")
+"""Operations by which code reads a prediction off an output, to score it."""
+
 CREATES: frozenset[str] = frozenset(
     """zeros ones full empty rand randn randint arange linspace eye tensor as_tensor from_numpy zeros_like ones_like rand_like
     randn_like randperm normal""".split()
 )
+
+CONSTRUCTORS: frozenset[str] = frozenset(
+    f"torch.{name}Tensor" for name in ("", "Float", "Double", "Half", "Long", "Int", "Bool", "Byte", "Short")
+) | frozenset(f"torch.cuda.{name}Tensor" for name in ("Float", "Double", "Half", "Long", "Int", "Bool", "Byte"))
+"""Legacy constructors that make a tensor of what they are given."""
 
 STATISTICS: frozenset[str] = frozenset(
     """mean std min max var median quantile percentile nanmean nanstd nanmin nanmax nanmedian amin amax std_mean var_mean

@@ -105,6 +105,8 @@ SAME: frozenset[str] = frozenset(
         "reversed",
         "sorted",
         "typing.cast",
+        "torch.autograd.Variable",
+        "torch.autograd.variable.Variable",
     )
 )
 """Calls that hand on what they are given as far as iterating is concerned (``typing.cast``: its second argument)."""

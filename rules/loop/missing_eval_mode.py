@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...analyzer import watching
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -775,20 +776,18 @@ class MissingEvalMode(Rule):
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
-        for loop in program.evaluation_loops:
-            for forward in loop.forwards:
-                if forward.mode is not True or not forward.intact:
-                    continue
-                layer = program.train_dependent(forward.subject)
-                if layer is None:
-                    continue
-                yield self.finding(
-                    forward.site,
-                    "The model is evaluated in training mode: no `eval()` reaches this forward pass, so dropout stays on and batch "
-                    "normalisation uses (and learns from) the evaluation batches.",
-                    "Call `model.eval()` before the loop at {1} and `model.train()` before training goes on.",
-                    evidence=[
-                        Hop("this layer behaves differently in training", layer.site, program.class_name(layer)),
-                        Hop("evaluation runs over the data here", loop.site),
-                    ],
-                )
+        """Every forward pass that measures and runs in training mode."""
+        for forward, where in watching.evaluating_forwards(program):
+            layer = program.train_dependent(forward.subject)
+            if forward.mode is not True or not forward.intact or layer is None:
+                continue
+            yield self.finding(
+                forward.site,
+                "The model is evaluated in training mode: no `eval()` reaches this forward pass, so dropout stays on and "
+                "batch normalisation uses (and learns from) the evaluation batches.",
+                "Call `model.eval()` before it and `model.train()` before training goes on.",
+                evidence=[
+                    Hop("this layer behaves differently in training", layer.site, program.class_name(layer)),
+                    *([Hop("evaluation runs over the data here", where)] if where else []),
+                ],
+            )
