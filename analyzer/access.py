@@ -133,17 +133,16 @@ def attribute(run: Interpreter, base: Value, name: str, site: Site) -> Value:
     held = run.state.cells.get((base, name))
     if held is not None:
         return held
-    kind = type(base)
-    if kind is Library:
-        return run.space.library(libraries.canonical(f"{base.path}.{name}"))  # type: ignore[attr-defined]
-    if kind is Obj:
-        return _object_attribute(run, base, name, site)  # type: ignore[arg-type]
-    if kind is Class:
-        return _class_attribute(run, base, name)  # type: ignore[arg-type]
-    if kind is Module:
-        return _module_attribute(run, base, name)  # type: ignore[arg-type]
-    if kind is Super:
-        return _super_attribute(run, base, name)  # type: ignore[arg-type]
+    if type(base) is Library:
+        return run.space.library(libraries.canonical(f"{base.path}.{name}"))
+    if type(base) is Obj:
+        return _object_attribute(run, base, name, site)
+    if type(base) is Class:
+        return _class_attribute(run, base, name)
+    if type(base) is Module:
+        return _module_attribute(run, base, name)
+    if type(base) is Super:
+        return _super_attribute(run, base, name)
     return run.space.data("." + name, None, (base,))
 
 
@@ -311,6 +310,7 @@ def write_item(run: Interpreter, base: Value, index: Value, value: Value) -> Non
                 run.state.set_attribute(option, f"[{index.value!r}]", value)
             continue
         if type(held) is Mapping:
+            new: Value
             if type(index) is Const:
                 new = run.space.mapping([*held.items, (index.value, value)], held.open)
             else:
@@ -348,9 +348,9 @@ def element(run: Interpreter, iterable: Value, site: Site) -> Value:
         return run.space.join_all(element(run, v, site) for v in iterable.alternatives if not is_none(v))
     held = contents(run, iterable)
     if held is not None:
-        if type(held) is Mapping:
+        if isinstance(held, Mapping):
             return run.space.join_all(run.space.const(k) for k, _ in held.items)
-        return run.space.join_all(held.items)  # type: ignore[arg-type]
+        return run.space.join_all(held.items)
     if type(iterable) is Data:
         if iterable.op == "enumerate" and iterable.inputs:
             index = run.space.data("index", site, ())
@@ -366,20 +366,19 @@ def element(run: Interpreter, iterable: Value, site: Site) -> Value:
 
 def truth(run: Interpreter, value: Value) -> bool | None:
     """Whether a condition is known to hold."""
-    kind = type(value)
-    if kind is Const:
-        return bool(value.value)  # type: ignore[attr-defined]
-    if kind in (Function, Class, Library, Module):
+    if type(value) is Const:
+        return bool(value.value)
+    if isinstance(value, (Function, Class, Library, Module)):
         return True
-    if kind is Sequence or kind is Mapping:
-        return bool(value.items) if value.items or not value.open else None  # type: ignore[attr-defined]
-    if kind is Obj:
-        if value.cls in ("list", "dict", "set"):  # type: ignore[attr-defined]
+    if isinstance(value, (Sequence, Mapping)):
+        return bool(value.items) if value.items or not value.open else None
+    if type(value) is Obj:
+        if value.cls in ("list", "dict", "set"):
             held = contents(run, value)
             return truth(run, held) if held is not None else None
         return True
-    if kind is Union:
-        answers = {truth(run, v) for v in value.alternatives}  # type: ignore[attr-defined]
+    if type(value) is Union:
+        answers = {truth(run, v) for v in value.alternatives}
         return answers.pop() if len(answers) == 1 else None
     return None
 

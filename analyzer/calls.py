@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
@@ -37,25 +38,25 @@ MAX_FORKS = 3
 
 def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
     """What ``callee(*args)`` returns; its effects are recorded, its writes done."""
-    kind = type(callee)
-    if kind is Library:
-        return call_library(run, callee.path, args, site)  # type: ignore[attr-defined]
-    if kind is Function:
-        return call_function(run, callee, args, site)  # type: ignore[arg-type]
-    if kind is Data:
-        return _call_data(run, callee, args, site)  # type: ignore[arg-type]
-    if kind is Obj:
-        return call_object(run, callee, args, site)  # type: ignore[arg-type]
-    if kind is Class:
-        return instantiate(run, callee, args, site)  # type: ignore[arg-type]
-    if kind is Union:
-        present = [v for v in callee.alternatives if not is_none(v)]  # type: ignore[attr-defined]
+    if type(callee) is Library:
+        return call_library(run, callee.path, args, site)
+    if type(callee) is Function:
+        return call_function(run, callee, args, site)
+    if type(callee) is Data:
+        return _call_data(run, callee, args, site)
+    if type(callee) is Obj:
+        return call_object(run, callee, args, site)
+    if type(callee) is Class:
+        return instantiate(run, callee, args, site)
+    if type(callee) is Union:
+        present = [v for v in callee.alternatives if not is_none(v)]
         if len(present) == 1:
             return call(run, present[0], args, site)
-        names = {v.op for v in present if type(v) is Data and v.op.startswith(".") and len(v.inputs) == 1}
-        if len(names) == 1 and all(type(v) is Data for v in present):
+        methods = [v for v in present if type(v) is Data]
+        names = {v.op for v in methods if v.op.startswith(".") and len(v.inputs) == 1}
+        if len(names) == 1 and len(methods) == len(present):
             # One method of one of several things: ``opt.step()`` where ``opt`` is SGD or Adam is one step.
-            owner = run.space.join_all(v.inputs[0] for v in present)  # type: ignore[attr-defined]
+            owner = run.space.join_all(v.inputs[0] for v in methods)
             return call_method(run, owner, names.pop()[1:], args, site)
         if len(present) <= MAX_FORKS:
             return run.fork([(None, lambda v=v: call(run, v, args, site)) for v in present], site, None)  # type: ignore[misc]
@@ -104,8 +105,9 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     """Follow a call of a project function with its real arguments."""
     definition = function.definition
     receiver = function.receiver
-    if definition.name == "forward" and not run.inside_forward and access.is_module_object(receiver or UNKNOWN):
-        return run_forward(run, receiver, function, args, site)  # type: ignore[arg-type]
+    if definition.name == "forward" and not run.inside_forward:
+        if type(receiver) is Obj and access.is_module_object(receiver):
+            return run_forward(run, receiver, function, args, site)
     if id(definition) in run.active or len(run.context) >= MAX_CALLS or run.exhausted():
         return unresolved(run, function, args, site)
     frame = Frame(
@@ -188,7 +190,7 @@ def _bind_parameters(run: Interpreter, function: Function, frame: Frame, args: A
             value: Value = run.space.sequence(positional, hidden)
             positional = []
         elif param.kind == "**":
-            value = run.space.mapping(keywords.items(), hidden)  # type: ignore[arg-type]
+            value = run.space.mapping(keywords.items(), hidden)
         elif param.kind == "positional" and positional:
             value = positional.pop(0)
         elif name in keywords:
@@ -302,13 +304,13 @@ def run_forward(run: Interpreter, obj: Obj, forward: Function, args: Arguments, 
     return _forwarded(run, obj, args, site, body)
 
 
-def _forwarded(run: Interpreter, obj: Obj, args: Arguments, site: Site, body: object) -> Value:
+def _forwarded(run: Interpreter, obj: Obj, args: Arguments, site: Site, body: Callable[[], Value]) -> Value:
     """Record the forward pass of the outermost module, and mark what comes out of it."""
     mode, intact = _mode(run.state.get(obj, MODE)), run.intact(obj)
     inputs = tuple(access.frozen(run, v) for _, v in args)
-    inner = body() if intact else run.space.data("call", site, (obj, *inputs))  # type: ignore[operator]
+    inner = body() if intact else run.space.data("call", site, (obj, *inputs))
     if run.inside_forward:
-        return inner  # type: ignore[no-any-return]
+        return inner
     result = _marked(run, obj, inner, inputs, site)
     run.emit("forward", obj, site, inputs=inputs, result=result, mode=mode, intact=intact)
     return result
@@ -347,13 +349,11 @@ def _chain(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:
     held = access.contents(run, obj)
     parts = held.items if type(held) is Sequence else tuple(v for _, v in held.items) if type(held) is Mapping else ()
     if held is None or held.open or not parts:
-        last = parts[-1] if parts and held is not None and not held.open else None
-        if last is None:
-            return run.space.data("call", site, (obj, *(v for _, v in args)))
+        return run.space.data("call", site, (obj, *(v for _, v in args)))
     value: Value | None = None
     run.inside_forward += 1
     for part in parts:
-        value = call(run, part, args if value is None else ((None, value),), site)  # type: ignore[arg-type]
+        value = call(run, part, args if value is None else ((None, value),), site)
     run.inside_forward -= 1
     return value or UNKNOWN
 

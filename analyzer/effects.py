@@ -182,12 +182,11 @@ class _Projection:
         """The projected steps of a block, up to the first exit."""
         steps: list[_Step] = []
         for node in block:
-            kind = type(node)
-            if kind is Effect:
-                if node.kind in self.kinds and self.keep(node):  # type: ignore[union-attr,arg-type]
-                    steps.append(node)  # type: ignore[arg-type]
-            elif kind is Exit:
-                steps.append(node)  # type: ignore[arg-type]
+            if type(node) is Effect:
+                if node.kind in self.kinds and self.keep(node):
+                    steps.append(node)
+            elif type(node) is Exit:
+                steps.append(node)
                 break
             elif (step := self._compound(node)) is not None:
                 steps.append(step)
@@ -240,13 +239,12 @@ def kinds_below(node: BranchNode | LoopNode | CallNode) -> frozenset[str]:
     if node.kinds is None:
         found: set[str] = set()
         for inner in _below(node):
-            kind = type(inner)
-            if kind is Effect:
-                found.add(inner.kind)  # type: ignore[union-attr]
-            elif kind is Exit:
-                found.add("exit:" + inner.kind)  # type: ignore[union-attr]
+            if isinstance(inner, Effect):
+                found.add(inner.kind)
+            elif isinstance(inner, Exit):
+                found.add("exit:" + inner.kind)
             else:
-                found |= kinds_below(inner)  # type: ignore[arg-type]
+                found |= kinds_below(inner)
         if type(node) is LoopNode:
             found -= {"exit:break", "exit:continue"}
         elif type(node) is CallNode:
@@ -259,10 +257,10 @@ def kinds_in(block: Block) -> set[str]:
     """Kinds of the effects of a block."""
     found: set[str] = set()
     for node in block:
-        if type(node) is Effect:
+        if isinstance(node, Effect):
             found.add(node.kind)
-        elif type(node) is not Exit:
-            found |= kinds_below(node)  # type: ignore[arg-type]
+        elif not isinstance(node, Exit):
+            found |= kinds_below(node)
     return found
 
 
@@ -325,16 +323,15 @@ class _Limits:
 def _walk(limits: _Limits, steps: list[_Step], starts: list[_Path]) -> list[_Path]:
     live, done = starts, []
     for step in steps:
-        kind = type(step)
-        if kind is Effect:
-            live = [_Path((*p.events, step), None, p.decisions) for p in live]  # type: ignore[arg-type]
+        if type(step) is Effect:
+            live = [_Path((*p.events, step), None, p.decisions) for p in live]
             continue
-        if kind is Exit:
-            if step.kind != "raise":  # type: ignore[union-attr]
-                done += [_Path(p.events, step.kind, p.decisions) for p in live]  # type: ignore[union-attr]
+        if type(step) is Exit:
+            if step.kind != "raise":
+                done += [_Path(p.events, step.kind, p.decisions) for p in live]
             live = []
             break
-        ends = _WALKS[kind](limits, step, live)
+        ends = _WALKS[type(step)](limits, step, live)
         live = limits.distinct([p for p in ends if p.exit is None])
         done += [p for p in ends if p.exit is not None]
         if not live:

@@ -235,22 +235,19 @@ class Interpreter:
         return list(seen)
 
     def _held(self, item: Value) -> list[Value]:
-        kind = type(item)
-        if kind is Items:
-            return list(item.items)  # type: ignore[attr-defined]
-        if kind is Mapping:
-            return [v for _, v in item.items]  # type: ignore[attr-defined]
+        if isinstance(item, (Items, Mapping)):
+            return list(access.members(item))
         held = [
             v
             for name in self.state.attributes.get(item, ())
             if name not in (MODE, ESCAPED) and (v := self.state.get(item, name)) is not None
         ]
-        if kind is Obj:
-            held += [v for _, v in item.arguments]  # type: ignore[attr-defined]
-        elif kind is Data and item.op in ("parameters", "named_parameters", "output", "element"):  # type: ignore[attr-defined]
-            held += item.inputs[:1]  # type: ignore[attr-defined]
-        elif kind is Function and item.receiver is not None:  # type: ignore[attr-defined]
-            held.append(item.receiver)  # type: ignore[attr-defined]
+        if type(item) is Obj:
+            held += [v for _, v in item.arguments]
+        elif type(item) is Data and item.op in ("parameters", "named_parameters", "output", "element"):
+            held += item.inputs[:1]
+        elif type(item) is Function and item.receiver is not None:
+            held.append(item.receiver)
         return held
 
     def escape(self, value: Value, site: Site) -> None:
@@ -539,15 +536,15 @@ def _grad_inside(context: Value, before: bool | None) -> bool | None:
     """Whether gradients are recorded inside ``with context``."""
     answers = set()
     for alternative in alternatives(context):
-        cls = alternative.cls if type(alternative) is Obj else None
+        cls = flag = None
+        if type(alternative) is Obj:
+            cls, flag = alternative.cls, alternative.argument("0") or alternative.argument("mode")
         if cls in training.NO_GRAD:
             # ``inference_mode(False)`` records.
-            flag = alternative.argument("0") or alternative.argument("mode")  # type: ignore[attr-defined]
             answers.add(False if flag is None else _negated(flag, before))
         elif cls in training.ENABLE_GRAD:
             answers.add(True)
         elif cls in training.SET_GRAD:
-            flag = alternative.argument("0") or alternative.argument("mode")  # type: ignore[attr-defined]
             answers.add(flag.value if type(flag) is Const and isinstance(flag.value, bool) else None)
         elif alternative is UNKNOWN or (type(alternative) is Data and alternative.op in ("generator", "call")):
             answers.add(None)

@@ -123,7 +123,9 @@ class Linker:
             for _, value in self._definitions(scope):
                 if self.interpreter.budget <= 0:
                     return
-                init = value.attributes.get("__init__") if type(value) is Class else None
+                if not isinstance(value, Class):
+                    continue
+                init = value.attributes.get("__init__")
                 if type(init) is not Function or ir.HOLDS_CONTAINER not in init.definition.words:
                     continue
                 if id(init.definition) not in self.interpreter.reached and _is_module_class(value):

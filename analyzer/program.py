@@ -551,7 +551,7 @@ class Program:
             for e, root in self.effects("step")
             if type(e.subject) is Obj and self.is_scheduler(e.subject) and self.untouched(e.subject)
         }
-        return list(pairs.values())  # type: ignore[arg-type]
+        return list(pairs.values())
 
     def counts_epochs(self, scheduler: Obj, epochs: LoopNode) -> bool:
         """Whether a schedule's period is meant in epochs of this loop: the same value, or a literal no longer than it."""
