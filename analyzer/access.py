@@ -309,15 +309,15 @@ def write_item(run: Interpreter, base: Value, index: Value, value: Value) -> Non
             if type(option) is Data and type(index) is Const:
                 run.state.set_attribute(option, f"[{index.value!r}]", value)
             continue
+        new: Value
         if type(held) is Mapping:
-            new: Value
             if type(index) is Const:
                 new = run.space.mapping([*held.items, (index.value, value)], held.open)
             else:
                 new = run.space.mapping(held.items, True)
         else:
             assert isinstance(held, Sequence)
-            new = run.space.sequence((*held.items, value)[-64:], True)  # type: ignore[assignment]
+            new = run.space.sequence((*held.items, value)[-64:], True)
         run.state.set(option, ITEMS, new)
 
 

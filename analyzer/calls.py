@@ -105,9 +105,9 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     """Follow a call of a project function with its real arguments."""
     definition = function.definition
     receiver = function.receiver
-    if definition.name == "forward" and not run.inside_forward:
-        if type(receiver) is Obj and access.is_module_object(receiver):
-            return run_forward(run, receiver, function, args, site)
+    outermost = definition.name == "forward" and not run.inside_forward
+    if outermost and type(receiver) is Obj and access.is_module_object(receiver):
+        return run_forward(run, receiver, function, args, site)
     if id(definition) in run.active or len(run.context) >= MAX_CALLS or run.exhausted():
         return unresolved(run, function, args, site)
     frame = Frame(
@@ -160,7 +160,7 @@ def _finish(run: Interpreter, definition: ir.Def, activation: Activation, site: 
 
 
 def _forget_modes(run: Interpreter, mark: int) -> None:
-    """A generator stops midway (``@contextmanager`` restores the mode afterwards): modes it sets are unknown outside."""
+    """A generator stops midway (``@contextmanager`` restores the mode later): modes it sets are unknown outside."""
     for (owner, name), _ in list(run.state.changed(mark)):
         if name == MODE:
             run.state.set(owner, name, UNKNOWN)

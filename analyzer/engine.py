@@ -33,9 +33,11 @@ def scan(
     cache: Cache | None = None,
     overlay: Mapping[Path, str] | None = None,
     progress: Progress | None = None,
+    explain_unknown: bool = False,
 ) -> ScanResult:
     """Scan files and folders with these rules.
 
+    ``explain_unknown`` also looks up the lines of the loops that were only partly understood.
     ``overlay`` holds unsaved text by absolute path. Whatever cannot be read or parsed becomes a
     problem of the result; everything else is still scanned.
     """
@@ -51,13 +53,17 @@ def scan(
     irs = _lower(_chosen(sources, files, triggers, explicit), sources, jobs, cache, progress)
     problems += [value for path, value in irs.items() if isinstance(value, Problem) and path in reported]
     names = {sources[path].filename for path in reported if path in sources}
+    linker = Linker(files, {p: v for p, v in irs.items() if isinstance(v, FileIR)}, triggers)
     with load.collection_paused():
-        program = Program(Linker(files, {p: v for p, v in irs.items() if isinstance(v, FileIR)}, triggers).run())
-        findings = [f for f in _findings(rules, program) if isinstance(f.at, Site) and f.at.file in names]
+        program = Program(load.on_deep_stack(linker.run))
+        found_by_rules, crashed = _findings(rules, program)
+    findings = [f for f in found_by_rules if isinstance(f.at, Site) and f.at.file in names]
+    problems += crashed + [p for p in linker.problems if p.filename in names]
     by_name = {s.filename: s for s in sources.values()}
     loops = [loop for loop in program.training_loops if loop.site.file in names]
     unknown = [(loop.site, loop.unknown) for loop in loops if loop.unknown]
-    places = _places(by_name, [*_sites(findings), *(site for site, _ in unknown)])
+    asked = [site for site, _ in unknown] if explain_unknown else []
+    places = _places(by_name, [*_sites(findings), *asked])
     resolved = _one_a_line(sorted((resolve(f, places.__getitem__) for f in findings), key=lambda f: f.sort_key))
     return ScanResult(
         findings=tuple(resolved),
@@ -66,7 +72,7 @@ def scan(
         lines=sum(sources[p].text.count("\n") + 1 for p in reported if p in sources),
         loops=len(loops),
         understood=len(loops) - len(unknown),
-        unknown=tuple(Unknown(places[site], reason) for site, reason in unknown),
+        unknown=tuple(Unknown(places[site], reason) for site, reason in unknown if explain_unknown),
     )
 
 
@@ -85,7 +91,7 @@ def _read(
 
 
 def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str], explicit: set[str]) -> list[str]:
-    """Files worth lowering: those with a trigger or named by the user, scripts that import one, and all that these import."""
+    """Files worth lowering: with a trigger or named by the user, scripts that import one, and what they import."""
     words = [word.encode() for word in triggers]
     passing = {path for path, s in sources.items() if path in explicit or any(word in s.raw for word in words)}
     imports = {path: files.imported(path, s.raw) for path, s in sources.items()}
@@ -137,16 +143,25 @@ def lower(text: str, filename: str) -> FileIR:
     return lower_text(text, filename)
 
 
-def _findings(rules: Sequence[Rule], program: Program) -> list[Finding]:
-    """What the rules say, each place once a rule (a function may have been reached several ways)."""
+def _findings(rules: Sequence[Rule], program: Program) -> tuple[list[Finding], list[Problem]]:
+    """What the rules say, each place once a rule (a function may have been reached several ways).
+
+    A rule that fails is a problem of its own; the others still speak.
+    """
     unique: dict[tuple[str, Site | Place], Finding] = {}
+    problems = []
     for rule in rules:
-        for finding in rule.scan(program):
-            key = (finding.code, finding.at)
-            known = unique.get(key)
-            if known is None or (known.confidence == "likely" and finding.confidence == "certain"):
-                unique[key] = finding
-    return list(unique.values())
+        try:
+            for finding in rule.scan(program):
+                key = (finding.code, finding.at)
+                known = unique.get(key)
+                if known is None or (known.confidence == "likely" and finding.confidence == "certain"):
+                    unique[key] = finding
+        except Exception as error:
+            what = f"rule {rule.code} failed ({type(error).__name__}: {error})"
+            text = f"{what}; please report it, or leave it out with --ignore"
+            problems.append(Problem("", text))
+    return list(unique.values()), problems
 
 
 def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:

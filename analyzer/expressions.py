@@ -166,7 +166,7 @@ def _compare(run: Interpreter, op: str, left: Value, right: Value) -> Value:
     if op == "in":
         held = access.contents(run, right)
         if type(left) is Const and held is not None and not held.open:
-            keys = held.items if type(held) is Sequence else tuple(space.const(k) for k, _ in held.items)  # type: ignore[misc]
+            keys = held.items if isinstance(held, Sequence) else tuple(space.const(k) for k, _ in held.items)
             if all(type(k) is Const for k in keys):
                 return space.const(left in keys)
         return space.data("in", None, (access.frozen(run, left), access.frozen(run, right)))
@@ -281,7 +281,7 @@ def _spread(run: Interpreter, value: Value) -> list[tuple[str | None, Value]]:
 
 
 def _touch(run: Interpreter, args: tuple[ir.Arg, ...], frame: Frame, site: Site) -> None:
-    """Results handed to unseen code may have been changed in place: the names that hold them hold something unknown now."""
+    """Results handed to unseen code may have been changed in place: the names that hold them hold an unknown now."""
     run.touched = False
     for arg in args:
         if type(arg.value) is ir.Name:

@@ -220,9 +220,9 @@ def _next(run: Interpreter, args: Arguments, site: Site) -> Value:
 
 
 def _range(run: Interpreter, args: Arguments, site: Site) -> Value:
-    values = [v.value if type(v) is Const else None for _, v in args]
-    if values and all(isinstance(v, int) for v in values):
-        numbers = range(*values)  # type: ignore[arg-type]
+    bounds = [v.value for _, v in args if type(v) is Const and isinstance(v.value, int)]
+    if args and len(bounds) == len(args):
+        numbers = range(*bounds)
         if len(numbers) <= 4:
             return run.space.sequence(run.space.const(n) for n in numbers)
     return run.space.data("range", site, tuple(v for _, v in args))

@@ -1,4 +1,4 @@
-"""Questions about data: which loaders train, in what order they read, what was split when, what transforms draw at random."""
+"""Questions about data: which loaders train and in what order they read, what was split when, what draws at random."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class SlicedBatches:
 
 
 def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
-    """Loops over ``range(0, n, size)`` that train on ``x[i:i + size]``, ``y[i:i + size]`` of unshuffled arrays, every epoch."""
+    """Loops over ``range(0, n, size)`` that train on ``x[i:i + size]``, ``y[i:i + size]``, unshuffled, each epoch."""
     for loop in program.loops:
         iterable = loop.node.iterable
         if type(iterable) is not Data or iterable.op != "range" or not loop.outer:
@@ -203,10 +203,7 @@ def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
 
 def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
     """Whether ``owner.transform`` was applied to a part made at ``split``, or to all the data before it."""
-    for data in program.operations("transform"):
-        if data.inputs[:1] == (owner,):
-            return True
-    return False
+    return any(data.inputs[:1] == (owner,) for data in program.operations("transform"))
 
 
 def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
@@ -291,7 +288,7 @@ def random_evaluation_transforms(program: Program) -> Iterator[RandomTransform]:
 
 
 def _place(program: Program, dataset: Value, trained_on: list[Value]) -> Site | None:
-    """Where the evaluation data set is made; in a factory that makes the training set too, where it is called for this one."""
+    """Where the evaluation data set is made; if a factory makes the training set too, where this one is asked for."""
     if not isinstance(dataset, (Data, Obj)):
         return None
     if type(dataset) is Obj:

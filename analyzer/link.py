@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from . import ir
 from .interpret import Interpreter
 from .knowledge import modules
+from .result import Problem
 from .scopes import ModuleScope
 from .values import Class, Function, Space, Value
 
@@ -17,7 +18,7 @@ _IMPORT = re.compile(
     rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\(?[^#\n]*)|import[ \t]+([\w., \t]+))", re.MULTILINE
 )
 SOURCE_FOLDERS = ("src", "lib", "python")
-STEPS_PER_LINE = 1.5
+STEPS_PER_LINE = 0.5
 MIN_STEPS = 30_000
 """How many statements and calls all roots but the modules may run together: the cost stays in proportion to
 the parse (a step costs about a third of a parsed line), whatever the shape of the call graph."""
@@ -95,6 +96,7 @@ class Linker:
         self.triggers = frozenset(triggers)
         self.scopes = {path: ModuleScope(file.filename, path, file) for path, file in irs.items()}
         self.interpreter = Interpreter(Space(), self._scope)
+        self.problems: list[Problem] = []
 
     def _scope(self, importer: ModuleScope, module: str, level: int) -> ModuleScope | None:
         path = self.files.resolve(importer.path, module, level)
@@ -103,19 +105,32 @@ class Linker:
     def run(self) -> Interpreter:
         """Interpret the whole project."""
         for scope in self._ordered():
-            self.interpreter.run_module(scope)
+            self._guarded(scope, partial(self.interpreter.run_module, scope))
         lines = sum(scope.ir.lines for scope in self.scopes.values())
         self.interpreter.budget = max(MIN_STEPS, int(lines * STEPS_PER_LINE))
         for scope, name, value in self._roots():
             if self.interpreter.budget <= 0:
                 break
-            if type(value) is Function:
-                if id(value.definition) not in self.interpreter.reached:
-                    self.interpreter.run_function(value, name)
-            elif isinstance(value, Class) and self._unreached(value):
-                self.interpreter.run_class(value, partial(self._relevant_method, scope))
+            self._guarded(scope, partial(self._run_root, scope, name, value))
         self._run_constructors()
         return self.interpreter
+
+    def _run_root(self, scope: ModuleScope, name: str, value: Function | Class) -> None:
+        if isinstance(value, Function):
+            if id(value.definition) not in self.interpreter.reached:
+                self.interpreter.run_function(value, name)
+        elif self._unreached(value):
+            self.interpreter.run_class(value, partial(self._relevant_method, scope))
+
+    def _guarded(self, scope: ModuleScope, body: Callable[[], None]) -> None:
+        """A file on which the interpreter fails is a problem; the others are still scanned."""
+        mark = self.interpreter.state.mark()
+        try:
+            body()
+        except Exception as error:
+            self.interpreter.state.undo(mark)
+            text = f"nnaudit failed on this file ({type(error).__name__}: {error}); please report it"
+            self.problems.append(Problem(scope.filename, text))
 
     def _run_constructors(self) -> None:
         """Module classes that nobody instantiates, where an attribute holds a list: what does it hold?"""
@@ -129,7 +144,7 @@ class Linker:
                 if type(init) is not Function or ir.HOLDS_CONTAINER not in init.definition.words:
                     continue
                 if id(init.definition) not in self.interpreter.reached and _is_module_class(value):
-                    self.interpreter.run_class(value, lambda method: False)
+                    self._guarded(scope, partial(self.interpreter.run_class, value, _none))
 
     def _ordered(self) -> list[ModuleScope]:
         """Modules so that what a module imports comes first; inside a cycle, in the order of names."""
@@ -239,6 +254,10 @@ class Linker:
             type(other := siblings[w]) is Function and bool(other.definition.words & self.triggers)
             for w in words & siblings.keys()
         )
+
+
+def _none(method: Function) -> bool:
+    return False
 
 
 def _is_module_class(value: Value) -> bool:

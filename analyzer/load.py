@@ -36,6 +36,9 @@ _STACKS = (512 * 2**20, 64 * 2**20, 0)
 """Stack sizes to try (0: the system's own). libcst's parser recurses natively: 3,000 nested operators
 overflow the usual 8 MiB and kill the process. Unused stack costs address space only."""
 
+RECURSION_LIMIT = 10_000
+"""Python frames for the interpreter, which goes about a dozen deep for every call that it follows."""
+
 _T = TypeVar("_T")
 
 
@@ -200,10 +203,14 @@ def on_deep_stack(function: Callable[[], _T]) -> _T:
     outcome: list[Any] = []
 
     def target() -> None:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
         try:
             outcome.append((True, function()))
         except BaseException as error:
             outcome.append((False, error))
+        finally:
+            sys.setrecursionlimit(limit)
 
     _start_deep(target).join()
     succeeded, value = outcome[0]

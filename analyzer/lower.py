@@ -40,12 +40,14 @@ class Lowering:
         self.imports: list[ir.Import] = []
 
     def file(self, module: cst.Module, filename: str, lines: int) -> ir.FileIR:
+        """The whole file."""
         body = self.block(module.body)
         return ir.FileIR(filename, body, frozenset(self.words), tuple(self.imports), lines)
 
     # ------------------------------------------------------------------ helpers
 
     def site(self, node: cst.CSTNode) -> int:
+        """The next number in preorder, for this node."""
         number = self.count
         self.count = number + 1
         if self.nodes is not None:
@@ -53,10 +55,12 @@ class Lowering:
         return number
 
     def expr(self, node: Any) -> Any:
+        """An expression; None for what has no meaning here."""
         handler = _EXPRESSIONS.get(type(node))
         return _NOTHING if handler is None else handler(self, node)
 
     def block(self, statements: Sequence[Any]) -> ir.Block:
+        """Statements in order."""
         out: list[Any] = []
         for statement in statements:
             if type(statement) is cst.SimpleStatementLine:
@@ -67,6 +71,7 @@ class Lowering:
         return tuple(out)
 
     def suite(self, node: Any) -> ir.Block:
+        """The body of a compound statement; nothing for None."""
         if node is None:
             return ()
         if type(node) is cst.If:
@@ -103,6 +108,7 @@ class Lowering:
         return self.expr(node)
 
     def function(self, node: Any, name: str, params: Any, body: Callable[[], ir.Block], decorators: Any) -> ir.Def:
+        """A function; its body is lowered with words and assigned names of its own."""
         site = self.site(node)
         lowered_params = self.params(params)
         outside = (self.words, self.assigned, self.outer, self.generator)
@@ -125,6 +131,7 @@ class Lowering:
         )
 
     def params(self, params: cst.Parameters) -> tuple[ir.Param, ...]:
+        """A signature in order."""
         out = []
         for p in (*params.posonly_params, *params.params):
             out.append(self._param(p, "positional"))
@@ -185,7 +192,9 @@ def _index(low: Lowering, node: cst.BaseSlice) -> ir.Expr:
     if isinstance(node, cst.Slice):
         parts = (node.lower, node.upper, node.step)
         return ir.Slice(*(None if part is None else low.expr(part) for part in parts))
-    return low.expr(node.value)  # type: ignore[attr-defined,no-any-return]
+    assert isinstance(node, cst.Index)
+    value: ir.Expr = low.expr(node.value)
+    return value
 
 
 def _binary(low: Lowering, node: cst.BinaryOperation) -> ir.Expr:

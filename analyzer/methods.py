@@ -18,6 +18,7 @@ from .values import (
     Function,
     Mapping,
     Obj,
+    Scalar,
     Sequence,
     Union,
     Value,
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
 Handler = Callable[["Interpreter", Value, "Arguments", Site], Value]
 
 PURE = frozenset(
-    """state_dict get_last_lr get_lr set_epoch set_postfix set_description set_postfix_str refresh write log log_dict info debug
-    warning error add_scalar add_scalars add_image add_graph add_histogram close flush items keys values get format join split strip
-    lower upper startswith endswith replace append update get_scale is_enabled parameters named_parameters buffers modules
-    children named_modules named_children size dim numel new_zeros new_ones new_tensor new_full save print len copy index count
-    synchronize barrier is_main_process set_postfix_str load_state_dict parse_args add_argument parse_known_args
-    set_transform sample shuffle __len__ __getitem__ __iter__ __next__ __class__ extra_repr register_forward_hook
-    register_full_backward_hook register_hook start stop elapsed_time reset compute result average synchronize_between_processes
-    log_metrics log_every add_meter get_submodule get_parameter named_buffers mode_changed main_process_first
-    """.split()
+    """state_dict get_last_lr get_lr set_epoch set_postfix set_description set_postfix_str refresh write log log_dict
+    info debug warning error add_scalar add_scalars add_image add_graph add_histogram close flush items keys values get
+    format join split strip lower upper startswith endswith replace append update get_scale is_enabled parameters
+    named_parameters buffers modules children named_modules named_children size dim numel new_zeros new_ones new_tensor
+    new_full save print len copy index count synchronize barrier is_main_process set_postfix_str load_state_dict
+    parse_args add_argument parse_known_args set_transform sample shuffle __len__ __getitem__ __iter__ __next__
+    __class__ extra_repr register_forward_hook register_full_backward_hook register_hook start stop elapsed_time reset
+    compute result average synchronize_between_processes log_metrics log_every add_meter get_submodule get_parameter
+    named_buffers mode_changed main_process_first """.split()
 )
 """Methods of opaque things by whose names they are known not to change models, optimizers or loaders."""
 
@@ -377,11 +378,11 @@ def _dict_method(run: Interpreter, owner: Value, name: str, args: Arguments, sit
             return args[1][1] if len(args) > 1 else space.none
         return space.data("[]", None, (owner, key))
     if name == "update" and type(owner) is Obj:
-        pairs = [(str(k), v) for k, v in args if k not in (None, "*", "**")]
+        pairs: list[tuple[Scalar, Value]] = [(k, v) for k, v in args if k not in (None, "*", "**")]
         more = any(k in ("*", "**") for k, _ in args)
         for _, value in (a for a in args if a[0] is None):
             new = access.contents(run, value)
-            pairs += [(k, v) for k, v in new.items] if type(new) is Mapping else []  # type: ignore[misc]
+            pairs += new.items if type(new) is Mapping else ()
             more = more or type(new) is not Mapping or new.open
         run.state.set(owner, ITEMS, space.mapping([*held.items, *pairs], held.open or more))
         return space.none

@@ -23,7 +23,7 @@ Path = Sequence[Effect]
 
 
 def optimizer_paths(program: Program, optimizer: Value, root: Root) -> list[tuple[Effect, ...]] | None:
-    """Along every path: backward passes that reach the optimizer's parameters, its steps, what clears them, its escapes.
+    """Along every path: backward passes that reach the optimizer's parameters, its steps, clearings, and escapes.
 
     None where the order cannot be known.
     """
@@ -61,7 +61,7 @@ def uncleared(program: Program) -> Iterator[tuple[Effect, Effect, Value]]:
 
 
 def _never_cleared(paths: Sequence[Path], elsewhere: dict[Site, set[Context]]) -> Iterator[tuple[Effect, Effect]]:
-    """Backward passes between two steps with nothing that clears, on every path that has them: (backward, first step)."""
+    """Backward passes between two steps that nothing clears, on every path that has them: (backward, first step)."""
     missing: dict[tuple[Effect, Effect], tuple[Effect, Effect]] = {}
     cleared: set[tuple[Effect, Effect]] = set()
     for path in paths:

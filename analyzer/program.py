@@ -233,7 +233,7 @@ class Program:
     def history(self, value: Value, into_objects: bool = False, through_unseen: bool = True) -> Iterator[Value]:
         """The value and everything that it was made from, nearest first.
 
-        With ``into_objects`` also what objects hold; without ``through_unseen`` it ends where unseen code had a hand in it.
+        With ``into_objects`` also what objects hold; without ``through_unseen`` it ends where unseen code had a hand.
         """
         seen: dict[Value, None] = {}
         queue = [value]
@@ -424,7 +424,8 @@ class Program:
         if depth > 30:
             return False
         if type(value) is Items:
-            return all([self._owners(v, found, depth + 1) for v in value.items]) and bool(value.items)
+            # Lists, not generators: every part is looked at, also after one that is not complete.
+            return all([self._owners(v, found, depth + 1) for v in value.items]) and bool(value.items)  # noqa: C419
         if type(value) is Mapping:
             inside = value.get("params")
             return inside is not None and self._owners(inside, found, depth + 1)
@@ -440,7 +441,7 @@ class Program:
             return True
         if value.op in ("filter", "chain", "+", "element", "[]", "list", "rest"):
             inputs = value.inputs[:1] if value.op in ("[]", "element", "rest") else value.inputs
-            return all([self._owners(v, found, depth + 1) for v in inputs])
+            return all([self._owners(v, found, depth + 1) for v in inputs])  # noqa: C419
         if value.op.startswith(".") and self.is_module(value.inputs[0]):
             return False
         return False
@@ -554,7 +555,7 @@ class Program:
         return list(pairs.values())
 
     def counts_epochs(self, scheduler: Obj, epochs: LoopNode) -> bool:
-        """Whether a schedule's period is meant in epochs of this loop: the same value, or a literal no longer than it."""
+        """Whether a schedule's period is meant in epochs of this loop: the same value, or a literal no longer."""
         given = (scheduler.argument(name) for name in ("T_max", "step_size", "milestones", "1"))
         period = next((v for v in given if v is not None), None)
         periods = period.items if type(period) is Items else (period,)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Frame:
-    """One activation of a function, class body or module. Its variables are cells of the state, by ``(frame, name)``."""
+    """One activation of a function, class body or module; its variables are cells of the state: ``(frame, name)``."""
 
     module: ModuleScope
     parent: Frame | None

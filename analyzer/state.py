@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .values import UNKNOWN, Space, Value
 
 Key = tuple[object, str]
-"""``(frame, name)`` for a variable, ``(value, attribute)`` for what an object holds. Attributes of our own begin with ``$``."""
+"""``(frame, name)`` for a variable, ``(value, attribute)`` for what an object holds; our own names begin with ``$``."""
 
 ITEMS = "$items"
 MODE = "$mode"

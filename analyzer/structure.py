@@ -84,7 +84,7 @@ _ADVICE = {
 
 
 def unregistered(program: Program) -> Iterator[Hidden]:
-    """Containers of modules with parameters, and trainable tensors, kept as plain attributes and used in other methods."""
+    """Containers of modules with parameters, and trainable tensors, in plain attributes that other methods use."""
     owned = {m for o in program.objects if program.is_optimizer(o) for m in program.optimizer_owners(o)[0]}
     registered = {child for o in program.objects if program.is_module(o) for _, child in program.children(o)}
     for obj in program.objects:

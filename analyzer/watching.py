@@ -51,7 +51,7 @@ def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
 
 
 def measured_forwards(program: Program) -> Iterator[Effect]:
-    """Forward passes of a trained model that only measure: without gradients, their outputs scored, never trained on."""
+    """Forward passes of a trained model that only measure: without gradients, outputs scored and never trained on."""
     for root in program.roots:
         trained = {e.subject for e in program.training_forwards(root)}
         if not trained:
@@ -105,9 +105,9 @@ def _iterated(iterable: Value) -> Iterator[Value]:
 def _inside_training(program: Program, loop: Loop) -> bool:
     """Whether an outer loop over data trains: what happens per batch is no evaluation."""
     for outer in loop.outer:
-        if _over_data(program, outer):
-            if any(e.kind == "backward" for body in outer.passes for e in fx.effects(body)):
-                return True
+        trains = any(e.kind == "backward" for body in outer.passes for e in fx.effects(body))
+        if trains and _over_data(program, outer):
+            return True
     return False
 
 
@@ -124,7 +124,7 @@ class Growth:
 
 
 def graph_accumulations(program: Program) -> Iterator[Growth]:
-    """``total += loss`` and ``losses.append(loss)`` with a loss that carries its graph and is never backpropagated as a sum."""
+    """``total += loss`` and ``losses.append(loss)`` with a loss that carries its graph; the sum is never trained on."""
     for loop in program.loops:
         if loop.node.exact or len(loop.node.passes) < 2:
             continue
@@ -147,7 +147,7 @@ def _grows(before: Effect, now: Effect) -> bool:
 
 
 def _carries_graph(program: Program, loop: Loop, value: Value) -> bool:
-    """Whether the value certainly has a graph: it is itself backpropagated here, or made from a trainable model's output."""
+    """Whether the value certainly has a graph: it is backpropagated here, or made from a trainable model's output."""
     here = list(fx.effects(loop.body))
     backpropagated = {e.subject for e in here if e.kind == "backward"}
     if value in backpropagated:

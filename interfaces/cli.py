@@ -133,6 +133,7 @@ def _request(paths: tuple[str, ...], options: dict[str, Any]) -> Request:
         jobs=_jobs(options["jobs"]),
         cache=not options["no_cache"],
         overlay=overlay,
+        explain_unknown=options["show_unknown"],
     )
 
 

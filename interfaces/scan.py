@@ -40,6 +40,7 @@ class Request:
     jobs: int = 1
     cache: bool = True
     overlay: Mapping[PathLike, str] = field(default_factory=dict)
+    explain_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,14 @@ def run(request: Request, progress: Progress | None = None) -> Outcome:
     problems = (*config.problems, *wrong_value, *select.problems(known, config))
     cache = Cache(config.cache_dir or find_root(paths) / DEFAULT_NAME) if request.cache else None
     result = engine.scan(
-        paths, rules, config, jobs=max(1, request.jobs), cache=cache, overlay=overlay, progress=progress
+        paths,
+        rules,
+        config,
+        jobs=max(1, request.jobs),
+        cache=cache,
+        overlay=overlay,
+        progress=progress,
+        explain_unknown=request.explain_unknown,
     )
     wanted = _without_ignored(result.findings, rules, config)
     shown = tuple(finding for finding in wanted if _is_shown(finding, config))

@@ -113,5 +113,5 @@ def resolve(finding: Finding, place_of: Callable[[Site], Place]) -> Finding:
 
 def _fill(text: str, names: list[str]) -> str:
     for index, name in enumerate(names):
-        text = text.replace("{%d}" % index, name)
+        text = text.replace(f"{{{index}}}", name)
     return text

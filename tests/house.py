@@ -99,6 +99,7 @@ def scan(
     cache: Cache | None = None,
     overlay: Mapping[Path, str] | None = None,
     progress: object = None,
+    explain_unknown: bool = False,
 ) -> ScanResult:
     """Finds the words in MARKS; everything else goes through the real discovery, reading and loading."""
     found = discover.discover(paths, config, overlay or ())

@@ -6,15 +6,15 @@ import sys
 
 PURE = frozenset(sys.stdlib_module_names) | frozenset(
     """
-    torch torchvision torchaudio torchtext torchmetrics numpy scipy pandas sklearn imblearn matplotlib seaborn plotly PIL cv2
-    skimage albumentations imgaug timm transformers datasets tokenizers accelerate diffusers peft evaluate safetensors
-    huggingface_hub pytorch_lightning lightning lightning_fabric ignite fastai catalyst einops tqdm rich wandb tensorboard
-    tensorboardX mlflow neptune comet_ml clearml hydra omegaconf yaml click fire absl termcolor tabulate h5py lmdb joblib
-    numba networkx nltk spacy gensim gym gymnasium torchsummary torchinfo thop fvcore ptflops torch_geometric torch_scatter
-    torch_sparse dgl kornia monai segmentation_models_pytorch efficientnet_pytorch pretrainedmodels apex deepspeed fairscale
-    psutil requests IPython ipywidgets pytest librosa soundfile SimpleITK nibabel pydicom xgboost lightgbm optuna ray
-    regex sentencepiece sacrebleu rouge_score jiwer editdistance dotenv easydict yacs addict colorama loguru prettytable
-    torch_ema torchdiffeq gpytorch botorch pyro torchsde e3nn
+    torch torchvision torchaudio torchtext torchmetrics numpy scipy pandas sklearn imblearn matplotlib seaborn plotly
+    PIL cv2 skimage albumentations imgaug timm transformers datasets tokenizers accelerate diffusers peft evaluate
+    safetensors huggingface_hub pytorch_lightning lightning lightning_fabric ignite fastai catalyst einops tqdm rich
+    wandb tensorboard tensorboardX mlflow neptune comet_ml clearml hydra omegaconf yaml click fire absl termcolor
+    tabulate h5py lmdb joblib numba networkx nltk spacy gensim gym gymnasium torchsummary torchinfo thop fvcore ptflops
+    torch_geometric torch_scatter torch_sparse dgl kornia monai segmentation_models_pytorch efficientnet_pytorch
+    pretrainedmodels apex deepspeed fairscale psutil requests IPython ipywidgets pytest librosa soundfile SimpleITK
+    nibabel pydicom xgboost lightgbm optuna ray regex sentencepiece sacrebleu rouge_score jiwer editdistance dotenv
+    easydict yacs addict colorama loguru prettytable torch_ema torchdiffeq gpytorch botorch pyro torchsde e3nn
     """.split()
 )
 """Top-level packages whose functions do not change what they are handed, unless a table here says so."""

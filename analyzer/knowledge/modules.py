@@ -31,9 +31,9 @@ CONTAINERS: frozenset[str] = frozenset(
 
 TRAIN_DEPENDENT: frozenset[str] = frozenset(
     f"torch.nn.{name}"
-    for name in """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d
-    SyncBatchNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d RReLU Transformer TransformerEncoder TransformerDecoder
-    TransformerEncoderLayer TransformerDecoderLayer""".split()
+    for name in """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d BatchNorm2d
+    BatchNorm3d SyncBatchNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d RReLU Transformer TransformerEncoder
+    TransformerDecoder TransformerEncoderLayer TransformerDecoderLayer""".split()
 )
 """Classes whose forward differs between training and evaluation."""
 
@@ -42,21 +42,21 @@ DROPOUT_ARGUMENT: frozenset[str] = frozenset(f"torch.nn.{name}" for name in "LST
 
 WITHOUT_PARAMETERS: frozenset[str] = frozenset(
     f"torch.nn.{name}"
-    for name in """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout ReLU ReLU6 LeakyReLU ELU SELU GELU SiLU Mish Sigmoid Tanh
-    Softmax LogSoftmax Softmax2d Softplus Hardtanh Hardswish Hardsigmoid Identity Flatten Unflatten MaxPool1d MaxPool2d
-    MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample PixelShuffle ZeroPad2d
-    ReflectionPad2d ReplicationPad2d ConstantPad2d CrossEntropyLoss NLLLoss MSELoss L1Loss SmoothL1Loss BCELoss
-    BCEWithLogitsLoss KLDivLoss HuberLoss CTCLoss TripletMarginLoss CosineEmbeddingLoss MarginRankingLoss CosineSimilarity
-    Unfold Fold GLU LogSigmoid Threshold UpsamplingNearest2d UpsamplingBilinear2d ReflectionPad1d PairwiseDistance
-    ChannelShuffle InstanceNorm1d InstanceNorm2d InstanceNorm3d""".split()
+    for name in """Dropout Dropout1d Dropout2d Dropout3d AlphaDropout ReLU ReLU6 LeakyReLU ELU SELU GELU SiLU Mish
+    Sigmoid Tanh Softmax LogSoftmax Softmax2d Softplus Hardtanh Hardswish Hardsigmoid Identity Flatten Unflatten
+    MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d
+    Upsample PixelShuffle ZeroPad2d ReflectionPad2d ReplicationPad2d ConstantPad2d CrossEntropyLoss NLLLoss MSELoss
+    L1Loss SmoothL1Loss BCELoss BCEWithLogitsLoss KLDivLoss HuberLoss CTCLoss TripletMarginLoss CosineEmbeddingLoss
+    MarginRankingLoss CosineSimilarity Unfold Fold GLU LogSigmoid Threshold UpsamplingNearest2d UpsamplingBilinear2d
+    ReflectionPad1d PairwiseDistance ChannelShuffle InstanceNorm1d InstanceNorm2d InstanceNorm3d""".split()
 )
 """Classes that own no trainable parameter (with their default arguments)."""
 
 PLAIN: frozenset[str] = WITHOUT_PARAMETERS - TRAIN_DEPENDENT | frozenset(
     f"torch.nn.{name}"
-    for name in """Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding EmbeddingBag
-    LayerNorm GroupNorm LSTM GRU RNN LSTMCell GRUCell RNNCell MultiheadAttention PReLU LazyLinear LazyConv2d RMSNorm Parameter
-    """.split()
+    for name in """Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding
+    EmbeddingBag LayerNorm GroupNorm LSTM GRU RNN LSTMCell GRUCell RNNCell MultiheadAttention PReLU LazyLinear
+    LazyConv2d RMSNorm Parameter""".split()
 )
 """Classes known to behave the same in training and in evaluation (RNNs and attention: without dropout)."""
 

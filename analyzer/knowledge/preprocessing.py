@@ -16,8 +16,8 @@ APPLIES_STATISTICS: tuple[str, ...] = ("-", "/", "sub", "div", "fillna", "true_d
 
 LEARNERS: frozenset[str] = frozenset(
     f"sklearn.preprocessing.{name}"
-    for name in """StandardScaler MinMaxScaler MaxAbsScaler RobustScaler PowerTransformer QuantileTransformer KBinsDiscretizer
-    TargetEncoder SplineTransformer KernelCenterer""".split()
+    for name in """StandardScaler MinMaxScaler MaxAbsScaler RobustScaler PowerTransformer QuantileTransformer
+    KBinsDiscretizer TargetEncoder SplineTransformer KernelCenterer""".split()
 ) | {"sklearn.feature_extraction.text.TfidfVectorizer"}
 LEARNER_FAMILIES = (
     "sklearn.decomposition.",
@@ -29,15 +29,16 @@ LEARNER_FAMILIES = (
 
 TORCHVISION_RANDOM: frozenset[str] = frozenset(
     f"torchvision.transforms.{name}"
-    for name in """ColorJitter AutoAugment RandAugment TrivialAugmentWide AugMix ElasticTransform GaussianNoise MixUp CutMix
-    ScaleJitter""".split()
+    for name in """ColorJitter AutoAugment RandAugment TrivialAugmentWide AugMix ElasticTransform GaussianNoise MixUp
+    CutMix ScaleJitter""".split()
 )
 ALBUMENTATIONS_RANDOM: frozenset[str] = frozenset(
     f"albumentations.{name}"
-    for name in """HorizontalFlip VerticalFlip Flip Transpose Rotate Affine ShiftScaleRotate SafeRotate D4 ColorJitter CLAHE
-    HueSaturationValue RGBShift Blur MotionBlur MedianBlur GaussianBlur GaussNoise ISONoise CoarseDropout Cutout GridDistortion
-    ElasticTransform OpticalDistortion Perspective ImageCompression Downscale ChannelShuffle ChannelDropout Sharpen Emboss
-    Posterize Solarize Equalize ToGray ToSepia GridDropout PixelDropout MaskDropout OneOf SomeOf BBoxSafeRandomCrop""".split()
+    for name in """HorizontalFlip VerticalFlip Flip Transpose Rotate Affine ShiftScaleRotate SafeRotate D4 ColorJitter
+    CLAHE HueSaturationValue RGBShift Blur MotionBlur MedianBlur GaussianBlur GaussNoise ISONoise CoarseDropout Cutout
+    GridDistortion ElasticTransform OpticalDistortion Perspective ImageCompression Downscale ChannelShuffle
+    ChannelDropout Sharpen Emboss Posterize Solarize Equalize ToGray ToSepia GridDropout PixelDropout MaskDropout OneOf
+    SomeOf BBoxSafeRandomCrop""".split()
 )
 
 

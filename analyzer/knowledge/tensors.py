@@ -21,23 +21,23 @@ OUTPUT: dict[str, str] = {
     **dict.fromkeys(("sigmoid", "expit", "Sigmoid", "hardsigmoid", "Hardsigmoid"), SIGMOID),
     **dict.fromkeys(
         """linear Linear LazyLinear Bilinear bilinear Conv1d Conv2d Conv3d conv1d conv2d conv3d ConvTranspose1d
-        ConvTranspose2d ConvTranspose3d conv_transpose1d conv_transpose2d conv_transpose3d LazyConv2d matmul mm bmm addmm
-        BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm InstanceNorm2d batch_norm layer_norm
+        ConvTranspose2d ConvTranspose3d conv_transpose1d conv_transpose2d conv_transpose3d LazyConv2d matmul mm bmm
+        addmm BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm InstanceNorm2d batch_norm layer_norm
         torchvision.models einsum spmm addmm baddbmm sparse_mm""".split(),
         LOGITS,
     ),
     **dict.fromkeys(
-        """relu ReLU relu6 ReLU6 leaky_relu LeakyReLU elu ELU selu SELU gelu GELU silu SiLU mish Mish hardswish Hardswish
-        tanh Tanh hardtanh Hardtanh softplus Softplus prelu PReLU""".split(),
+        """relu ReLU relu6 ReLU6 leaky_relu LeakyReLU elu ELU selu SELU gelu GELU silu SiLU mish Mish hardswish
+        Hardswish tanh Tanh hardtanh Hardtanh softplus Softplus prelu PReLU""".split(),
         ACTIVATED,
     ),
 }
 """What the numbers are after the operation."""
 
 PASSES: frozenset[str] = frozenset(
-    """view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose t swapaxes movedim expand expand_as repeat
-    float double half bfloat16 to cuda cpu type type_as clone detach requires_grad_ Flatten Unflatten Identity [] .data .T
-    .mT select narrow index_select chunk split masked_select gather pin_memory rearrange Upsample
+    """view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose t swapaxes movedim expand expand_as
+    repeat float double half bfloat16 to cuda cpu type type_as clone detach requires_grad_ Flatten Unflatten Identity []
+    .data .T .mT select narrow index_select chunk split masked_select gather pin_memory rearrange Upsample
     as_tensor asarray numpy stack cat concat concatenate touched nan_to_num unbind view_as reshape_as
     ravel rename squeeze_ unsqueeze_ transpose_ values array""".split()
 )
@@ -99,8 +99,8 @@ SCORES: tuple[str, ...] = ("argmax", "topk", "==", "eq", "max")
 """Operations by which code reads a prediction off an output, to score it."""
 
 CREATES: frozenset[str] = frozenset(
-    """zeros ones full empty rand randn randint arange linspace eye tensor as_tensor from_numpy zeros_like ones_like rand_like
-    randn_like randperm normal""".split()
+    """zeros ones full empty rand randn randint arange linspace eye tensor as_tensor from_numpy zeros_like ones_like
+    rand_like randn_like randperm normal""".split()
 )
 
 CONSTRUCTORS: frozenset[str] = frozenset(
@@ -109,8 +109,8 @@ CONSTRUCTORS: frozenset[str] = frozenset(
 """Legacy constructors that make a tensor of what they are given."""
 
 STATISTICS: frozenset[str] = frozenset(
-    """mean std min max var median quantile percentile nanmean nanstd nanmin nanmax nanmedian amin amax std_mean var_mean
-    average""".split()
+    """mean std min max var median quantile percentile nanmean nanstd nanmin nanmax nanmedian amin amax std_mean
+    var_mean average""".split()
 )
 """Reductions that learn something from the data they see (NN201)."""
 

@@ -617,15 +617,16 @@ class UnshuffledTrainingData(Rule):
                 continue
             yield self.finding(
                 loader.site,
-                "The training loader reads its data set in stored order, the same in every epoch (trained on in the loop at {0}): "
-                "neighbouring samples are alike and the gradients are biased.",
+                "The training loader reads its data set in stored order, the same in every epoch (trained on in the "
+                "loop at {0}): neighbouring samples are alike and the gradients are biased.",
                 "Pass `shuffle=True` (or a sampler) to the training loader.",
                 evidence=[Hop("training runs over it here", trained)],
             )
         for sliced in lineage.batches_in_file_order(program):
             yield self.finding(
                 sliced.loop.site,
-                "Mini-batches are cut from the training data in stored order, the same in every epoch of the loop at {0}.",
+                "Mini-batches are cut from the training data in stored order, the same in every epoch of the loop at "
+                "{0}.",
                 "Draw a new `torch.randperm(len(x))` every epoch and index with it.",
                 evidence=[Hop("the epochs", sliced.epochs.site), Hop("a batch is cut here", sliced.site)],
             )

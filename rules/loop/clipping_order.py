@@ -516,7 +516,10 @@ class ClippingOrder(Rule):
 
 _TEXTS = {
     "backward": (
-        "Gradients are clipped before the backward pass at {0} computes them: the optimizer steps with unclipped gradients.",
+        (
+            "Gradients are clipped before the backward pass at {0} computes them: the optimizer steps with unclipped "
+            "gradients."
+        ),
         "Move the clipping between `backward()` and `optimizer.step()`.",
     ),
     "step": (
@@ -524,8 +527,10 @@ _TEXTS = {
         "Move the clipping between `backward()` and `optimizer.step()`.",
     ),
     "unscale": (
-        "Gradients are clipped while they are still multiplied by the GradScaler's scale (loss scaled at {0}): the threshold "
-        "is thousands of times too small and every step shrinks.",
+        (
+            "Gradients are clipped while they are still multiplied by the GradScaler's scale (loss scaled at {0}): the "
+            "threshold is thousands of times too small and every step shrinks."
+        ),
         "Call `scaler.unscale_(optimizer)` before clipping.",
     ),
 }

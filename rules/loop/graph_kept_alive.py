@@ -584,8 +584,8 @@ class GraphKeptAlive(Rule):
         for growth in watching.graph_accumulations(program):
             yield self.finding(
                 growth.effect.site,
-                "A tensor that still carries its graph is added up over the loop at {0}: every step's graph is kept alive and memory "
-                "grows until it runs out.",
+                "A tensor that still carries its graph is added up over the loop at {0}: every step's graph is "
+                "kept alive and memory grows until it runs out.",
                 "Add the number instead: `.item()` (or `.detach()` to stay on the device).",
                 evidence=[
                     Hop("the loop over which it adds up", growth.loop.site),

@@ -783,8 +783,8 @@ class MissingEvalMode(Rule):
                 continue
             yield self.finding(
                 forward.site,
-                "The model is evaluated in training mode: no `eval()` reaches this forward pass, so dropout stays on and "
-                "batch normalisation uses (and learns from) the evaluation batches.",
+                "The model is evaluated in training mode: no `eval()` reaches this forward pass, so dropout stays on "
+                "and batch normalisation uses (and learns from) the evaluation batches.",
                 "Call `model.eval()` before it and `model.train()` before training goes on.",
                 evidence=[
                     Hop("this layer behaves differently in training", layer.site, program.class_name(layer)),

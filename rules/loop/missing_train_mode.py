@@ -599,8 +599,8 @@ class MissingTrainMode(Rule):
                 continue
             yield self.finding(
                 forward.site,
-                "The model trains in evaluation mode: `eval()` at {0} is not followed by `train()` before this forward pass, so "
-                "from the second pass on dropout is off and batch normalisation is frozen.",
+                "The model trains in evaluation mode: `eval()` at {0} is not followed by `train()` before this "
+                "forward pass, so from the second pass on dropout is off and batch normalisation is frozen.",
                 "Call `model.train()` at the start of every training epoch.",
                 evidence=[
                     Hop("the model is switched to evaluation here", switch.site),

@@ -543,8 +543,10 @@ class SchedulerOrder(Rule):
         for scheduler, optimizer_step in order.schedulers_never_stepped(program):
             yield self.finding(
                 scheduler.site,
-                "This learning-rate scheduler is never stepped although its optimizer is (at {0}): the learning rate never changes.",
-                "Call `scheduler.step()` once an epoch, after the optimizer's steps (once a batch for per-batch schedules).",
+                "This learning-rate scheduler is never stepped although its optimizer is (at {0}): the learning rate "
+                "never changes.",
+                "Call `scheduler.step()` once an epoch, after the optimizer's steps (once a batch for per-batch "
+                "schedules).",
                 evidence=[Hop("the optimizer steps here", optimizer_step.site)],
             )
 
@@ -552,15 +554,16 @@ class SchedulerOrder(Rule):
         for effect, optimizer_step in order.scheduler_before_optimizer(program, scheduler, root):
             yield self.finding(
                 effect.site,
-                "The scheduler steps before the optimizer's first step (at {0}): the first value of the schedule is skipped.",
+                "The scheduler steps before the optimizer's first step (at {0}): the first value of the schedule is "
+                "skipped.",
                 "Call `scheduler.step()` after `optimizer.step()`, at the end of the epoch.",
                 evidence=[Hop("the optimizer steps here, after the scheduler", optimizer_step.site)],
             )
         for effect, loop in order.epoch_schedule_per_batch(program, scheduler, root):
             yield self.finding(
                 effect.site,
-                f"{program.class_name(scheduler)} counts epochs here but is stepped for every batch of the loop at {{0}}: the learning "
-                "rate decays within the first epochs.",
+                f"{program.class_name(scheduler)} counts epochs here but is stepped for every batch of the loop at "
+                "{0}: the learning rate decays within the first epochs.",
                 "Step it once an epoch, outside the loop over batches.",
                 evidence=[Hop("the loop over batches", loop.site), Hop("the schedule is made here", scheduler.site)],
             )

@@ -567,9 +567,10 @@ class BCEWithLogitsOnProbabilities(Rule):
             if found is not None and found.site is not None and found.kind in (tensors.SIGMOID, tensors.PROBABILITIES):
                 yield self.finding(
                     use.site,
-                    f"BCEWithLogitsLoss applies sigmoid itself and gets {found.kind} (made at {{0}}): predictions are squeezed into "
-                    "0.5 to 0.73 and the loss cannot fall to zero.",
-                    "Return the raw scores from the model (apply sigmoid only for predictions), or use BCELoss on the probabilities.",
+                    f"BCEWithLogitsLoss applies sigmoid itself and gets {found.kind} (made at {{0}}): predictions are "
+                    "squeezed into 0.5 to 0.73 and the loss cannot fall to zero.",
+                    "Return the raw scores from the model (apply sigmoid only for predictions), or use BCELoss on "
+                    "the probabilities.",
                     evidence=[
                         Hop(f"the numbers become {found.kind} here", found.site),
                         Hop("and reach the loss here", use.site),

@@ -656,9 +656,10 @@ class CrossEntropyOnProbabilities(Rule):
             if found is not None and found.site is not None and found.kind in (tensors.PROBABILITIES, tensors.SIGMOID):
                 yield self.finding(
                     use.site,
-                    f"cross-entropy gets {found.kind} (made at {{0}}) and applies log_softmax to them once more: gradients become small "
-                    "and the loss cannot fall to zero.",
-                    "Return the unnormalised scores from the model and apply softmax only where probabilities are shown or thresholded.",
+                    f"cross-entropy gets {found.kind} (made at {{0}}) and applies log_softmax to them once more: "
+                    "gradients become small and the loss cannot fall to zero.",
+                    "Return the unnormalised scores from the model and apply softmax only where probabilities are "
+                    "shown or thresholded.",
                     evidence=[
                         Hop(f"the numbers become {found.kind} here", found.site),
                         Hop("and reach the loss here", use.site),

@@ -579,8 +579,8 @@ class NLLWithoutLogSoftmax(Rule):
             ):
                 yield self.finding(
                     use.site,
-                    f"NLLLoss expects log-probabilities and gets {found.kind} (made at {{0}}): the loss is just minus the chosen score, "
-                    "negative and unbounded.",
+                    f"NLLLoss expects log-probabilities and gets {found.kind} (made at {{0}}): the loss is just minus "
+                    "the chosen score, negative and unbounded.",
                     "Apply `log_softmax(x, dim=1)` before it, or use CrossEntropyLoss on the unnormalised scores.",
                     evidence=[
                         Hop(f"the numbers become {found.kind} here", found.site),

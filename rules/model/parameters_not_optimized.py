@@ -572,10 +572,10 @@ class ParametersNotOptimized(Rule):
             name = program.class_name(missing.module)
             yield self.finding(
                 missing.optimizer.site,
-                f"No optimizer gets the parameters of the {name} made at {{0}}, although the loss at {{1}} is backpropagated through "
-                "it: it stays as it was initialised.",
-                "Hand its parameters to the optimizer too (`list(a.parameters()) + list(b.parameters())`), or run it under "
-                "`torch.no_grad()` if it is meant to stay fixed.",
+                f"No optimizer gets the parameters of the {name} made at {{0}}, although the loss at {{1}} is "
+                "backpropagated through it: it stays as it was initialised.",
+                "Hand its parameters to the optimizer too (`list(a.parameters()) + list(b.parameters())`), or run it "
+                "under `torch.no_grad()` if it is meant to stay fixed.",
                 evidence=[
                     Hop(f"the {name} is made here", missing.module.site),
                     Hop("the loss is backpropagated here", missing.backward.site),

@@ -607,8 +607,9 @@ class UnregisteredSubmodule(Rule):
         for hidden in structure.unregistered(program):
             yield self.finding(
                 hidden.site,
-                f"`self.{hidden.name}` of {hidden.owner} keeps {hidden.what} in a plain {hidden.container}: `parameters()`, `to()`, "
-                "`state_dict()` and `train()` do not see them, so they are neither trained nor moved nor saved.",
+                f"`self.{hidden.name}` of {hidden.owner} keeps {hidden.what} in a plain {hidden.container}: "
+                "`parameters()`, `to()`, `state_dict()` and `train()` do not see them, so they are neither trained "
+                "nor moved nor saved.",
                 hidden.advice,
                 evidence=[Hop(f"{hidden.what} made here", hidden.part)],
             )

@@ -577,8 +577,8 @@ class RandomEvaluationTransform(Rule):
         for use in lineage.random_evaluation_transforms(program):
             yield self.finding(
                 use.dataset,
-                f"The evaluation data pass through `{use.transform}` (made at {{0}}), which draws at random: scores vary from run to "
-                "run and do not measure the model on the real data.",
+                f"The evaluation data pass through `{use.transform}` (made at {{0}}), which draws at random: scores "
+                "vary from run to run and do not measure the model on the real data.",
                 "Give the evaluation data a pipeline of their own without random augmentation.",
                 evidence=[Hop("the random transform", use.site), Hop("the data are evaluated here", use.evaluated)],
             )

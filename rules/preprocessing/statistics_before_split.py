@@ -539,8 +539,8 @@ class StatisticsBeforeSplit(Rule):
         for leak in lineage.statistics_before_split(program):
             yield self.finding(
                 leak.fitted,
-                f"{leak.what} on all the data before it is split at {{0}}: the test data leak into training, and the scores look better "
-                "than they are.",
+                f"{leak.what} on all the data before it is split at {{0}}: the test data leak into training, and the "
+                "scores look better than they are.",
                 "Split first, fit on the training part only, then apply to both parts.",
                 evidence=[Hop("the data are split here, afterwards", leak.split)],
             )
