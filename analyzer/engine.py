@@ -20,7 +20,7 @@ from .source import Source
 
 Progress = Callable[[str, int, int], None]
 
-VERSION = "2"
+VERSION = "3"
 """Part of every cache key: change it whenever the IR or the lowering changes."""
 
 

@@ -13,7 +13,7 @@ Constant: TypeAlias = "str | bytes | int | float | complex | bool | None"
 
 
 HOLDS_CONTAINER = "[...]"
-"""Pseudo-word of a text that assigns a list, tuple or dict to an attribute."""
+"""Pseudo-word of a text that assigns a list, tuple or dict."""
 
 # ---------------------------------------------------------------------------- expressions
 

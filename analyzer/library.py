@@ -126,7 +126,8 @@ def container_items(run: Interpreter, path: str, args: Arguments) -> Value:
     positional = [v for k, v in args if k is None]
     hidden = any(k in ("*", "**") for k, _ in args)
     if path == "torch.nn.Sequential" and not (len(positional) == 1 and _is_mapping(run, positional[0])):
-        return run.space.sequence(positional, hidden)
+        taken = [m for k, v in args if k == "*" if (m := _taken_from(v)) is not None]
+        return run.space.sequence([*positional, *taken], hidden)
     if not positional:
         return run.space.sequence((), hidden)
     held = access.contents(run, positional[0])
@@ -135,6 +136,13 @@ def container_items(run: Interpreter, path: str, args: Arguments) -> Value:
     if held is not None:
         return held
     return run.space.sequence((access.element(run, positional[0], Site("", 0)),), True)
+
+
+def _taken_from(value: Value) -> Value | None:
+    """The module whose children are spread: ``*list(resnet.children())[:-1]`` stands for the layers of ``resnet``."""
+    while type(value) is Data and value.op in ("[]", "children", "modules", "values") and value.inputs:
+        value = value.inputs[0]
+    return value if access.is_module_object(value) else None
 
 
 def _is_mapping(run: Interpreter, value: Value) -> bool:

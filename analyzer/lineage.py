@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from .effects import LoopNode
 from .knowledge import preprocessing, tensors, training
-from .values import Class, Const, Data, Function, Obj, Sequence, Value, alternatives, constant, is_none
+from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
     from .program import Program
@@ -71,6 +71,8 @@ def reads_in_order(program: Program, loader: Obj) -> bool:
 
 def _stored_order(program: Program, dataset: Value) -> bool:
     """Whether reading a data set from 0 to its length gives the stored order."""
+    if type(dataset) is Union:
+        return all(_stored_order(program, v) for v in dataset.alternatives)
     if was_permuted(program, dataset):
         return False
     if type(dataset) is Data and dataset.op == "part":

@@ -415,7 +415,7 @@ def _expression_statement(low: Lowering, node: cst.Expr) -> ir.Statement | None:
 def _assign(low: Lowering, node: cst.Assign) -> ir.Statement:
     site = low.site(node)
     value = low.expr(node.value)
-    if type(value) in _CONTAINERS and any(type(t.target) is cst.Attribute for t in node.targets):
+    if type(value) in _CONTAINERS:
         low.words.add(ir.HOLDS_CONTAINER)
     return ir.Assign(site, tuple(low.target(t.target) for t in node.targets), value)
 

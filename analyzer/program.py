@@ -224,7 +224,7 @@ class Program:
 
     def _scores(self, value: Data, depth: int) -> Activation | None:
         """Sums, multiples and pooled unnormalised scores stay such; of anything else nothing is known."""
-        tensors_in = [v for v in value.inputs if type(v) is not Const] if value.op in "+-*/" else value.inputs[:1]
+        tensors_in = [v for v in value.inputs if not _is_weight(v)] if value.op in "+-*/" else value.inputs[:1]
         found = self._agreed(tensors_in, depth)
         return found if found is not None and found.kind == tensors.LOGITS else None
 
@@ -379,8 +379,6 @@ class Program:
         """Whether sub-modules may be there that were not seen."""
         for item in self.descendants(module):
             for name, held in self.attributes(item):
-                if name in (ITEMS, DYNAMIC) and type(held) is Items and held.open:
-                    return True
                 if not name.startswith("$") and any(_may_be_module(v) for v in alternatives(held)):
                     return True
             if type(item) is Obj and isinstance(item.cls, Class) and item.cls.open:
@@ -390,7 +388,7 @@ class Program:
     def train_dependent(self, module: Value) -> Obj | None:
         """A layer below the module that behaves differently in training (dropout, batch normalisation)."""
         for item in self.descendants(module):
-            if type(item) is Obj and isinstance(item.cls, str) and _train_dependent(item):
+            if type(item) is Obj and (_train_dependent(item) if isinstance(item.cls, str) else _asks_mode(item.cls)):
                 return item
         return None
 
@@ -726,8 +724,20 @@ def _own(block: Block) -> Iterator[Effect]:
                 yield from _own(body)
 
 
+def _is_weight(value: Value) -> bool:
+    """A number or a parameter: adding it or multiplying with it does not change what kind of numbers there are."""
+    return type(value) is Const or (type(value) is Obj and value.cls == "torch.nn.Parameter")
+
+
 def _may_be_module(value: Value) -> bool:
     return value is UNKNOWN or (type(value) is Data and value.op in ("call", "param", "copy"))
+
+
+def _asks_mode(cls: Class) -> bool:
+    """Whether a project module passes ``self.training`` to dropout or batch normalisation."""
+    found = cls.find("forward")
+    words = found[1].definition.words if found is not None and type(found[1]) is Function else frozenset()
+    return "training" in words and bool(words & modules.TRAIN_DEPENDENT_FUNCTIONS)
 
 
 def _train_dependent(layer: Obj) -> bool:

@@ -58,7 +58,7 @@ def measured_forwards(program: Program) -> Iterator[Effect]:
             continue
         used = {v for e in fx.effects(root.block) if e.kind == "backward" for v in program.history(e.subject)}
         for effect in fx.effects(root.block):
-            if effect.kind != "forward" or effect.grad is not False or effect.subject not in trained:
+            if effect.kind != "forward" or effect.grad is None or effect.subject not in trained:
                 continue
             outputs = set(flat(effect.result))
             if outputs & program.scored and not outputs & used:

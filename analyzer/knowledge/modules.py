@@ -37,6 +37,11 @@ TRAIN_DEPENDENT: frozenset[str] = frozenset(
 )
 """Classes whose forward differs between training and evaluation."""
 
+TRAIN_DEPENDENT_FUNCTIONS: frozenset[str] = frozenset(
+    ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "batch_norm", "rrelu")
+)
+"""Functions of ``torch.nn.functional`` that take a ``training`` argument."""
+
 DROPOUT_ARGUMENT: frozenset[str] = frozenset(f"torch.nn.{name}" for name in "LSTM GRU RNN MultiheadAttention".split())
 """Classes that differ only if their ``dropout`` argument is given and not zero."""
 
