@@ -133,7 +133,7 @@ class Linker:
             self.problems.append(Problem(scope.filename, text))
 
     def _run_constructors(self) -> None:
-        """Module classes that nobody instantiates, where an attribute holds a list: what does it hold?"""
+        """Module classes whose constructor makes lists: what does an attribute hold before others get hold of the instance?"""
         for scope in self._in_order():
             for _, value in self._definitions(scope):
                 if self.interpreter.budget <= 0:
@@ -143,7 +143,7 @@ class Linker:
                 init = value.attributes.get("__init__")
                 if type(init) is not Function or ir.HOLDS_CONTAINER not in init.definition.words:
                     continue
-                if id(init.definition) not in self.interpreter.reached and _is_module_class(value):
+                if _is_module_class(value):
                     self._guarded(scope, partial(self.interpreter.run_class, value, _none))
 
     def _ordered(self) -> list[ModuleScope]:

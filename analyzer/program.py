@@ -337,6 +337,19 @@ class Program:
             )
         return False
 
+    @cached_property
+    def presumed_optimizers(self) -> frozenset[Value]:
+        """Opaque things that are the only ones stepped where a loss is backpropagated: they must be the optimizer."""
+        found = set()
+        for root in self.roots:
+            stepped = {e.subject: e for e in fx.effects(root.block) if e.kind == "step"}
+            if len(stepped) != 1 or not any(e.kind == "backward" for e in fx.effects(root.block)):
+                continue
+            value, effect = stepped.popitem()
+            if type(value) is Data and not effect.inputs and not self.is_called(value):
+                found.add(value)
+        return frozenset(found)
+
     def is_scheduler(self, value: Value) -> bool:
         """Whether the value is a learning-rate scheduler that was seen being made."""
         if type(value) is not Obj:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import order
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -772,6 +772,8 @@ class MissingZeroGrad(Rule):
                     Hop("the optimizer steps here", step.site),
                     Hop("and was made here", program.site_of(optimizer) or step.site),
                 ],
+                # A wrapper that cannot be seen may clear the gradients in its step.
+                confidence=Confidence.LIKELY if optimizer in program.presumed_optimizers else Confidence.CERTAIN,
             )
         for zero, step in order.cleared_too_early(program):
             yield self.finding(
