@@ -133,7 +133,7 @@ def useless_clips(program: Program) -> Iterator[tuple[Effect, Effect, str]]:
         clips = [e for e in fx.effects(root.block) if e.kind == "clip" and not _measures(e)]
         if not clips:
             continue
-        paths = program.paths(root.block, _CLIPPING, lambda effect: True)
+        paths = program.paths(root.block, _CLIPPING, lambda effect: _clip_event(program, effect))
         if paths is None:
             continue
         for clip in clips:
@@ -151,6 +151,14 @@ def _measures(clip: Effect) -> bool:
     if type(bound) is Data and bound.op == "float()" and bound.inputs:
         return type(bound.inputs[0]) is Const and "inf" in str(bound.inputs[0].value)
     return isinstance(bound, Library) and bound.path.endswith(".inf")
+
+
+def _clip_event(program: Program, effect: Effect) -> bool:
+    """Whether an event has to do with gradients: of what escapes, only models and optimizers."""
+    if effect.kind != "escape":
+        return True
+    subject = effect.subject
+    return program.is_module(subject) or program.is_optimizer(subject) or program.is_called(subject)
 
 
 _CLIPPING = frozenset(("clip", "backward", "step", "unscale", "zero_grad", "escape"))

@@ -332,9 +332,10 @@ class Program:
             annotation = self._run.types.get(value)
             if annotation is not None and training.is_optimizer(getattr(annotation, "path", "")):
                 return True
-            return ("zero_grad" in self._run.uses.get(value, ()) and "step" in self._run.uses.get(value, ())) or (
-                "zero_grad" in self._run.uses.get(value, ()) and not self.is_called(value)
-            )
+            if value in self.presumed_optimizers:
+                return True
+            used = self.uses(value)
+            return "zero_grad" in used and ("step" in used or not self.is_called(value))
         return False
 
     @cached_property

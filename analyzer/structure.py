@@ -26,7 +26,9 @@ class Reach:
     def __init__(self, program: Program, optimizer: Value) -> None:
         self.program = program
         self.optimizer = optimizer
-        owners, self.complete = program.optimizer_owners(optimizer)
+        owners, complete = program.optimizer_owners(optimizer)
+        # Of a part that cannot be seen nobody knows to which module it belongs.
+        self.complete = complete and all(type(owner) is Obj for owner in owners)
         self.owners = owners
         self.family = {member for owner in owners for member in program.family(owner)}
         self.family |= {d for owner in owners for d in program.descendants(owner)}
