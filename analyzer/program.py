@@ -449,7 +449,7 @@ class Program:
         if type(value) is not Data:
             return is_none(value)
         if value.op in ("parameters", "named_parameters"):
-            found.add(value.inputs[0])
+            found.update(v for v in alternatives(value.inputs[0]) if not is_none(v))
             return True
         if value.op in ("filter", "chain", "+", "element", "[]", "list", "rest"):
             inputs = value.inputs[:1] if value.op in ("[]", "element", "rest") else value.inputs

@@ -182,14 +182,14 @@ def _known_optimizer(program: Program, optimizer: Value) -> bool:
 
 
 def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[Value]) -> Iterator[Unowned]:
-    passes = {e.subject: e for e in fx.effects(root.block) if e.kind == "forward" and e.grad is True and e.intact}
+    passes = {e.subject for e in program.training_forwards(root) if e.grad is True and e.intact and e.mode is not False}
     reported: set[Value] = set()
     for backward in fx.effects(root.block):
         if backward.kind != "backward":
             continue
         for value in program.differentiable(backward.subject):
             module = value.inputs[0] if type(value) is Data and value.op == "output" else None
-            if type(module) is not Obj or module in reported or module not in passes or passes[module].mode is False:
+            if type(module) is not Obj or module in reported or module not in passes:
                 continue
             reported.add(module)
             for missing in _missing(program, module, owned):
