@@ -232,6 +232,8 @@ def write_attribute(run: Interpreter, base: Value, name: str, value: Value, site
             value = run.space.join(old, value)
         run.assigned.setdefault((option, name), site)
         run.state.set_attribute(option, name, value)
+        if is_module_object(option):
+            run.state.module_changed()
 
 
 # ---------------------------------------------------------------------------- items and elements

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import access, ir
-from .effects import CallNode
+from .effects import CallNode, kinds_in
 from .knowledge import losses, modules, tensors, training
 from .library import call_library, name_arguments
 from .methods import call_method
@@ -293,15 +293,26 @@ def call_object(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Valu
 
 def run_forward(run: Interpreter, obj: Obj, forward: Function, args: Arguments, site: Site) -> Value:
     """Run a project module forward."""
+    return _forwarded(run, obj, args, site, lambda: _forward_once(run, obj, forward, args, site))
 
-    def body() -> Value:
-        run.inside_forward += 1
-        try:
-            return call_function(run, forward, args, site)
-        finally:
-            run.inside_forward -= 1
 
-    return _forwarded(run, obj, args, site, body)
+def _forward_once(run: Interpreter, obj: Obj, forward: Function, args: Arguments, site: Site) -> Value:
+    """The body of a forward pass; a pass without effects on the same inputs and the same module is not run again."""
+    key = (obj, forward.definition.site, args, site, run.grad, run.state.version)
+    known = run.forwards.get(key)
+    if known is not None:
+        return known
+    outer, run.block = run.block, []
+    version = run.state.version
+    run.inside_forward += 1
+    result = call_function(run, forward, args, site)
+    run.inside_forward -= 1
+    inside, run.block = run.block, outer
+    if any(not kind.startswith("exit:") for kind in kinds_in(inside)) or run.state.version != version:
+        outer += inside
+    elif type(result) is Data or type(result) is Sequence:
+        run.forwards[key] = result
+    return result
 
 
 def _forwarded(run: Interpreter, obj: Obj, args: Arguments, site: Site, body: Callable[[], Value]) -> Value:

@@ -96,6 +96,8 @@ class Interpreter:
         self.context: Context = ()
         self.grad: bool | None = True
         self.inside_forward = 0
+        self.forwards: dict[object, Value] = {}
+        """Results of forward passes that had no effects."""
         self.touched = False
         """Whether the call just made handed its arguments to code that cannot be seen."""
         self.dead: str | None = None

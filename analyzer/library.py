@@ -218,6 +218,7 @@ def _setattr(run: Interpreter, args: Arguments, site: Site) -> Value:
 def register_dynamically(run: Interpreter, base: Value, value: Value) -> None:
     """An attribute or child under a name that is not a literal."""
     for option in alternatives(base):
+        run.state.module_changed()
         held = run.state.get(option, DYNAMIC)
         items = held.items if type(held) is Sequence else ()
         run.state.set_attribute(option, DYNAMIC, run.space.sequence((*items, value)[:64], True))

@@ -133,7 +133,7 @@ class Linker:
             self.problems.append(Problem(scope.filename, text))
 
     def _run_constructors(self) -> None:
-        """Module classes whose constructor makes lists: what does an attribute hold before others get hold of the instance?"""
+        """Module classes whose constructor makes lists: what an attribute holds before others touch the instance."""
         for scope in self._in_order():
             for _, value in self._definitions(scope):
                 if self.interpreter.budget <= 0:

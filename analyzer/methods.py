@@ -274,6 +274,7 @@ def _grow_module(run: Interpreter, owner: Value, args: Arguments, site: Site) ->
     value = args[-1][1] if args else UNKNOWN
     added = access.contents(run, value)
     more = added.items if type(added) is Sequence else (value,)
+    run.state.module_changed()
     is_open = was_open or (type(added) is Sequence and added.open)
     run.state.set_attribute(owner, ITEMS, run.space.sequence((*items, *more)[:64], is_open))
     return owner
@@ -336,6 +337,8 @@ def _list_method(run: Interpreter, owner: Obj, name: str, args: Arguments, site:
     held = access.contents(run, owner)
     items, more = (held.items, held.open) if type(held) is Sequence else ((), True)
     value = args[-1][1] if args else UNKNOWN
+    if access.is_module_object(value):
+        run.state.module_changed()
     if name in ("append", "add"):
         grown = run.space.sequence((*items, value)[:64], more)
         run.emit("accumulate", owner, site, inputs=(value,), result=grown)

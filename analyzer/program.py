@@ -630,7 +630,7 @@ class Program:
 
     @cached_property
     def scored(self) -> frozenset[Value]:
-        """Everything that a prediction is read off or a loss is computed of."""
+        """Everything that is held against labels, or that a loss is computed of."""
         found: set[Value] = set()
         for op in tensors.SCORES:
             for data in self.operations(op):

@@ -27,7 +27,7 @@ class State:
         self.attributes: dict[object, list[str]] = {}
         """Every attribute name ever written, by object (variables of frames are not listed)."""
         self.version = 0
-        """Grows whenever an attribute of any object changes (training modes apart)."""
+        """Grows whenever what a module holds changes (training modes apart): forward passes depend on it."""
         self._versioned: list[int] = []
 
     def get(self, owner: object, name: str) -> Value | None:
@@ -45,10 +45,12 @@ class State:
         names = self.attributes.setdefault(owner, [])
         if name not in names:
             names.append(name)
-        if name != MODE:
-            self.version += 1
-            self._versioned.append(len(self._trail))
         self.set(owner, name, value)
+
+    def module_changed(self) -> None:
+        """The write just made changes what a module holds."""
+        self.version += 1
+        self._versioned.append(len(self._trail) - 1)
 
     def mark(self) -> int:
         """A point to come back to."""

@@ -89,17 +89,19 @@ def unregistered(program: Program) -> Iterator[Hidden]:
     """Containers of modules with parameters, and trainable tensors, in plain attributes that other methods use."""
     owned = {m for o in program.objects if program.is_optimizer(o) for m in program.optimizer_owners(o)[0]}
     registered = {child for o in program.objects if program.is_module(o) for _, child in program.children(o)}
+    known = owned | registered
     for obj in program.objects:
         if not (program.is_module(obj) and isinstance(obj.cls, Class)) or obj.cls.open or not program.untouched(obj):
             continue
         if obj.cls.find("parameters") is not None:
             continue
         for name, held in program.attributes(obj):
-            if name.startswith("$") or not _used_elsewhere(obj.cls, name):
+            options = [v for v in alternatives(held) if type(v) in (Data, Sequence, Mapping)]
+            if name.startswith("$") or not options:
                 continue
-            for option in alternatives(held):
-                found = _hidden(program, obj, name, option, owned | registered)
-                if found is not None:
+            for option in options:
+                found = _hidden(program, obj, name, option, known)
+                if found is not None and _used_elsewhere(obj.cls, name):
                     yield found
 
 

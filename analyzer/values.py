@@ -150,7 +150,7 @@ class Function(Value):
 class Class(Value):
     """A project class. ``attributes`` are those of its body; ``bases`` are values (Class or Library)."""
 
-    __slots__ = ("attributes", "bases", "definition", "frame", "name", "site")
+    __slots__ = ("_library_bases", "attributes", "bases", "definition", "frame", "name", "site")
 
     def __init__(self, definition: ir.Class, frame: Frame, site: Site) -> None:
         self.definition = definition
@@ -159,6 +159,7 @@ class Class(Value):
         self.site = site
         self.bases: tuple[Value, ...] = ()
         self.attributes: dict[str, Value] = {}
+        self._library_bases: frozenset[str] | None = None
 
     def ancestors(self) -> Iterator[Class]:
         """This class and its project ancestors, depth first, each once."""
@@ -181,8 +182,12 @@ class Class(Value):
 
     @property
     def library_bases(self) -> frozenset[str]:
-        """Dotted paths of all library ancestors."""
-        return frozenset(b.path for cls in self.ancestors() for b in cls.bases if isinstance(b, Library))
+        """Dotted paths of all library ancestors (found once: the bases do not change after the class statement)."""
+        if self._library_bases is None:
+            self._library_bases = frozenset(
+                b.path for cls in self.ancestors() for b in cls.bases if isinstance(b, Library)
+            )
+        return self._library_bases
 
     @property
     def open(self) -> bool:

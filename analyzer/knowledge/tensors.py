@@ -95,8 +95,8 @@ GRADED: frozenset[str] = frozenset(
 )
 """Operations whose result carries the graph if an input does."""
 
-SCORES: tuple[str, ...] = ("argmax", "topk", "==", "eq", "max")
-"""Operations by which code reads a prediction off an output, to score it."""
+SCORES: tuple[str, ...] = ("==", "eq")
+"""Operations that hold predictions against labels (``argmax`` alone may be acting on a prediction, not scoring it)."""
 
 CREATES: frozenset[str] = frozenset(
     """zeros ones full empty rand randn randint arange linspace eye tensor as_tensor from_numpy zeros_like ones_like
