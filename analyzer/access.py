@@ -41,6 +41,10 @@ def closure(frame: Frame) -> Frame:
     """The frame that functions defined in ``frame`` close over: class bodies are not seen by methods."""
     while frame.local is CLASS_BODY and frame.parent is not None:
         frame = frame.parent
+    place: Frame | None = frame
+    while place is not None and not place.captured:
+        place.captured = True
+        place = place.parent
     return frame
 
 

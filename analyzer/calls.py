@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 10
 MAX_FORKS = 3
+MAX_FORWARD_STEPS = 1_000
+"""Steps of one forward pass after which blocks inside blocks are no longer followed: only what comes last matters."""
 
 
 def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
@@ -108,6 +110,8 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     outermost = definition.name == "forward" and not run.inside_forward
     if outermost and type(receiver) is Obj and access.is_module_object(receiver):
         return run_forward(run, receiver, function, args, site)
+    if run.inside_forward > 1 and run.steps > run.forward_limit:
+        return run.space.data("call", site, (function, *(access.frozen(run, v) for _, v in args)))
     if id(definition) in run.active or len(run.context) >= MAX_CALLS or run.exhausted():
         return unresolved(run, function, args, site)
     frame = Frame(
@@ -116,7 +120,7 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     outside = (run.block, run.context, run.activation, run.loop, run.grad, run.file)
     run.block = []
     run.context = (*run.context, site)
-    run.activation = Activation(run.state.mark())
+    run.activation = Activation(run.state.mark(), frame)
     run.loop = None
     run.file = function.frame.module.filename
     run.active.append(id(definition))
@@ -127,6 +131,8 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
         run.grad = grad_inside
     run.execute(definition.body, frame)
     result = _finish(run, definition, run.activation, site)
+    if not frame.captured:
+        run.state.drop(run.activation.mark, frame)
     body, grad_after = run.block, run.grad
     run.active.pop()
     run.block, run.context, run.activation, run.loop, run.grad, run.file = outside
@@ -144,7 +150,8 @@ def _finish(run: Interpreter, definition: ir.Def, activation: Activation, site: 
     returned = list(activation.returned)
     if exits:
         if died is None:
-            exits = [*exits, run.state.delta(activation.mark)]
+            own = activation.frame
+            exits = [*exits, run.state.delta(activation.mark, None if own is None or own.captured else own)]
             returned.append(run.space.none)
         if len(exits) > 1 or died != "return":
             run.state.undo(activation.mark)
@@ -304,6 +311,8 @@ def _forward_once(run: Interpreter, obj: Obj, forward: Function, args: Arguments
         return known
     outer, run.block = run.block, []
     version = run.state.version
+    if not run.inside_forward:
+        run.forward_limit = run.steps + MAX_FORWARD_STEPS
     run.inside_forward += 1
     result = call_function(run, forward, args, site)
     run.inside_forward -= 1

@@ -39,7 +39,7 @@ from .values import (
 )
 
 MAX_STEPS = 20_000
-MAX_FUNCTION_STEPS = 10_000
+MAX_FUNCTION_STEPS = 5_000
 MAX_UNROLL = 4
 MAX_REACH = 400
 
@@ -63,6 +63,8 @@ class Root:
     owner: Class | None = None
     method: str = ""
     result: Value = UNKNOWN
+    exhausted: bool = False
+    """Whether it needed more steps than it was given."""
 
 
 class Interpreter:
@@ -96,6 +98,7 @@ class Interpreter:
         self.context: Context = ()
         self.grad: bool | None = True
         self.inside_forward = 0
+        self.forward_limit = 0
         self.forwards: dict[object, Value] = {}
         """Results of forward passes that had no effects."""
         self.touched = False
@@ -118,10 +121,9 @@ class Interpreter:
             return
         self.hoist(scope)
         scope.state = "running"
-        self.limit = MAX_STEPS
         block = self._run_root(scope, lambda: self.execute(scope.ir.body, scope.frame))
         scope.state = "done"
-        self.roots.append(Root("<module>", scope.filename, block))
+        self.roots.append(Root("<module>", scope.filename, block, exhausted=self.exhausted()))
         self.state.forget()
 
     def hoist(self, scope: ModuleScope) -> None:
@@ -594,7 +596,8 @@ def _return(run: Interpreter, s: ir.Return, frame: Frame) -> None:
     value = run.space.none if s.value is None else run.evaluate(s.value, frame)
     run.kept.update(_parts(run, value))
     run.activation.returned.append(value)
-    run.activation.exits.append(run.state.delta(run.activation.mark))
+    own = None if run.activation.frame is None or run.activation.frame.captured else run.activation.frame
+    run.activation.exits.append(run.state.delta(run.activation.mark, own))
     run.leave("return")
 
 

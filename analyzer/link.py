@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from . import ir
-from .interpret import Interpreter
+from .interpret import MAX_STEPS, Interpreter
 from .knowledge import modules
 from .result import Problem
 from .scopes import ModuleScope
@@ -18,10 +18,12 @@ _IMPORT = re.compile(
     rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\(?[^#\n]*)|import[ \t]+([\w., \t]+))", re.MULTILINE
 )
 SOURCE_FOLDERS = ("src", "lib", "python")
-STEPS_PER_LINE = 0.5
-MIN_STEPS = 30_000
-"""How many statements and calls all roots but the modules may run together: the cost stays in proportion to
-the parse (a step costs about a third of a parsed line), whatever the shape of the call graph."""
+STEPS_PER_LINE = 0.6
+MIN_STEPS = 60_000
+MIN_SHARE = 4_000
+SHARES = 4
+"""How many statements and calls all roots may run together, and one module at least: the cost stays in proportion
+to the parse (a step costs about as much as parsing a third of a line), whatever the shape of the call graph."""
 
 
 class Files:
@@ -104,10 +106,15 @@ class Linker:
 
     def run(self) -> Interpreter:
         """Interpret the whole project."""
-        for scope in self._ordered():
-            self._guarded(scope, partial(self.interpreter.run_module, scope))
         lines = sum(scope.ir.lines for scope in self.scopes.values())
         self.interpreter.budget = max(MIN_STEPS, int(lines * STEPS_PER_LINE))
+        ordered = self._ordered()
+        for index, scope in enumerate(ordered):
+            # Most modules only define things: a script may use several shares.
+            share = SHARES * self.interpreter.budget // (len(ordered) - index)
+            self.interpreter.limit = min(max(share, MIN_SHARE), MAX_STEPS)
+            self._guarded(scope, partial(self.interpreter.run_module, scope))
+        self.interpreter.budget = max(self.interpreter.budget, int(lines * STEPS_PER_LINE) // 2)
         for scope, name, value in self._roots():
             if self.interpreter.budget <= 0:
                 break

@@ -137,6 +137,8 @@ class Program:
         return [TrainingLoop(site, reason) for site, reason in found.items()]
 
     def _not_understood(self, loop: Loop) -> str:
+        if loop.root.exhausted:
+            return "the calls that it makes are more than one scan follows"
         seen = list(fx.effects(loop.body))
         stepped = [e for e in seen if e.kind == "step" and self.is_optimizer(e.subject)]
         if not stepped:

@@ -23,6 +23,8 @@ class Frame:
     outer: frozenset[str] = frozenset()
     owner: Class | None = None
     receiver: Value | None = None
+    captured: bool = False
+    """Whether a function was made that may read this frame after it has returned."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Activation:
     """What one running function has collected on its way: returned values and the states they left."""
 
     mark: int
+    frame: Frame | None = None
     returned: list[Value] = field(default_factory=list)
     exits: list[Delta] = field(default_factory=list)
     yielded: list[Value] = field(default_factory=list)

@@ -56,10 +56,12 @@ class State:
         """A point to come back to."""
         return len(self._trail)
 
-    def delta(self, mark: int) -> Delta:
-        """Every cell written since ``mark``, with what it holds now."""
+    def delta(self, mark: int, without: object = None) -> Delta:
+        """Every cell written since ``mark``, with what it holds now; ``without`` leaves out the cells of one frame."""
         cells = self.cells
-        return {key: cells.get(key) for key, _ in self._trail[mark:]}
+        if without is None:
+            return {key: cells.get(key) for key, _ in self._trail[mark:]}
+        return {key: cells.get(key) for key, _ in self._trail[mark:] if key[0] is not without}
 
     def changed(self, mark: int) -> Iterable[tuple[Key, Value | None]]:
         """Every cell written since ``mark``, with what it held before its first write."""
@@ -79,6 +81,18 @@ class State:
             self.version += 1
             while self._versioned and self._versioned[-1] >= mark:
                 self._versioned.pop()
+
+    def drop(self, mark: int, owner: object) -> None:
+        """Forget the cells of a frame that nobody can read any more, and their writes since ``mark``."""
+        trail, cells = self._trail, self.cells
+        kept = []
+        for entry in trail[mark:]:
+            if entry[0][0] is owner:
+                cells.pop(entry[0], None)
+            else:
+                kept.append(entry)
+        trail[mark:] = kept
+        self._versioned = [min(position, mark) for position in self._versioned]
 
     def forget(self) -> None:
         """Drop the trail: what is written stays (between roots)."""
