@@ -216,6 +216,8 @@ def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
             statistic = next((s for v in data.inputs[1:] if (s := _statistic(v)) is not None), None)
             if statistic is None or statistic.site is None:
                 continue
+            if op in preprocessing.SHIFTS and statistic.op in preprocessing.EXTREMES:
+                continue
             whole = statistic.inputs[0]
             if (data in history and program.comes_from(data.inputs[0], whole) and _reduces_samples(statistic)) or (
                 whole in history and _is_part_of(program, data.inputs[0], split, whole) and _reduces_samples(statistic)

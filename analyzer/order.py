@@ -10,7 +10,7 @@ from . import effects as fx
 from .effects import Effect, LoopNode
 from .interpret import Root
 from .knowledge import training
-from .values import Const, Context, Data, Library, Obj, Value
+from .values import Const, Context, Data, Library, Obj, Value, alternatives
 
 if TYPE_CHECKING:
     from .program import Program
@@ -346,7 +346,7 @@ def plateau_without_metric(program: Program, scheduler: Obj, root: Root) -> Iter
 
 def schedulers_never_stepped(program: Program) -> Iterator[tuple[Obj, Effect]]:
     """Schedulers that nobody steps and nobody else got hold of, whose optimizer is stepped."""
-    stepped = {e.subject for e, _ in program.effects("step")}
+    stepped = {v for e, _ in program.effects("step") for v in alternatives(e.subject)}
     escaped = {e.subject for e, _ in program.effects("escape")}
     for scheduler in program.objects:
         optimizer = scheduler.argument("optimizer")

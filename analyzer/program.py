@@ -7,7 +7,7 @@ model ran, in which order things happen along every path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,7 +36,7 @@ from .values import (
     Sequence as Items,
 )
 
-MAX_WALK = 600
+MAX_WALK = 3_000
 LOADS = frozenset(("load_state_dict", "from_pretrained"))
 LOADER = "torch.utils.data.DataLoader"
 
@@ -248,6 +248,17 @@ class Program:
                 yield v
                 if through_unseen or not (type(v) is Data and v.op == "touched?"):
                     queue.extend(self._sources(v, into_objects))
+
+    def ancestry(self, values: Iterable[Value]) -> set[Value]:
+        """All of these values' histories, however long."""
+        seen: set[Value] = set()
+        queue = list(values)
+        while queue:
+            for v in alternatives(queue.pop()):
+                if v not in seen and type(v) is not Const:
+                    seen.add(v)
+                    queue.extend(self._sources(v, False))
+        return seen
 
     def _sources(self, value: Value, into_objects: bool) -> list[Value]:
         if type(value) is Data:
@@ -633,13 +644,8 @@ class Program:
     @cached_property
     def scored(self) -> frozenset[Value]:
         """Everything that is held against labels, or that a loss is computed of."""
-        found: set[Value] = set()
-        for op in tensors.SCORES:
-            for data in self.operations(op):
-                found.update(self.history(data))
-        for use in self.losses:
-            found.update(self.history(use.prediction))
-        return frozenset(found)
+        compared = [data for op in tensors.SCORES for data in self.operations(op)]
+        return frozenset(self.ancestry([*compared, *(use.prediction for use in self.losses)]))
 
     @property
     def discarded(self) -> set[Value]:

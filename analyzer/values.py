@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .scopes import Frame, ModuleScope
 
 MAX_ALTERNATIVES = 4
-MAX_DEPTH = 48
+MAX_DEPTH = 1_000
 """Histories longer than this are cut; nothing a rule asks for lies further back."""
 
 Scalar: TypeAlias = "str | bytes | int | float | complex | bool | None"

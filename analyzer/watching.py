@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import effects as fx
 from .effects import Effect, LoopNode
-from .values import Data, Mapping, Obj, Sequence, Value, alternatives
+from .values import Const, Data, Mapping, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
     from .program import Loop, Program
@@ -56,7 +56,7 @@ def measured_forwards(program: Program) -> Iterator[Effect]:
         trained = {e.subject for e in program.training_forwards(root)}
         if not trained:
             continue
-        used = {v for e in fx.effects(root.block) if e.kind == "backward" for v in program.history(e.subject)}
+        used = program.ancestry(e.subject for e in fx.effects(root.block) if e.kind == "backward")
         for effect in fx.effects(root.block):
             if effect.kind != "forward" or effect.grad is None or effect.subject not in trained:
                 continue
@@ -132,7 +132,7 @@ def graph_accumulations(program: Program) -> Iterator[Growth]:
         earlier = {(e.site, e.context): e for e in first if e.kind == "accumulate"}
         for effect in second:
             before = earlier.get((effect.site, effect.context)) if effect.kind == "accumulate" else None
-            if before is None or not _grows(before, effect):
+            if before is None or not _grows(before, effect) or _starts_over(program, loop, effect.site):
                 continue
             value = effect.inputs[0]
             if effect.grad is True and _carries_graph(program, loop, value) and not _summed_up(program, loop, effect):
@@ -143,7 +143,22 @@ def _grows(before: Effect, now: Effect) -> bool:
     """Whether the second pass adds to what the first one made."""
     if type(now.result) is Sequence and type(before.result) is Sequence:
         return len(now.result.items) > len(before.result.items)
-    return any(v is before.result for v in alternatives(now.subject))
+    options = alternatives(now.subject)
+    # A literal among them: the sum is set back in some passes.
+    return any(v is before.result for v in options) and not any(type(v) is Const for v in options)
+
+
+def _starts_over(program: Program, loop: Loop, site: Site) -> bool:
+    """Whether a loop over the data around this one begins each batch with a fresh sum or list."""
+    for outer in loop.outer:
+        if outer.exact or len(outer.passes) < 2 or not _over_data(program, outer):
+            continue
+        first, second = (
+            [e for e in fx.effects(body) if e.kind == "accumulate" and e.site == site] for body in outer.passes
+        )
+        if first and second and not _grows(first[0], second[0]) and not _grows(first[-1], second[0]):
+            return True
+    return False
 
 
 def _carries_graph(program: Program, loop: Loop, value: Value) -> bool:

@@ -13,6 +13,9 @@ SHUFFLES: frozenset[str] = frozenset(
 """Names of operations that put samples in random order."""
 
 APPLIES_STATISTICS: tuple[str, ...] = ("-", "/", "sub", "div", "fillna", "true_divide", "subtract", "divide")
+SHIFTS: tuple[str, ...] = ("-", "sub", "subtract")
+EXTREMES: frozenset[str] = frozenset(("min", "max", "amin", "amax", "nanmin", "nanmax"))
+"""Subtracting an extreme alone only moves the origin (ids that begin at 0); dividing by one scales."""
 
 LEARNERS: frozenset[str] = frozenset(
     f"sklearn.preprocessing.{name}"
