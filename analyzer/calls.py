@@ -373,7 +373,9 @@ def _chain(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:
     value: Value | None = None
     run.inside_forward += 1
     for part in parts:
-        value = call(run, part, args if value is None else ((None, value),), site)
+        # What a layer does is told at the layer: the call of the container is no place to look for a softmax.
+        place = part.site if type(part) is Obj else site
+        value = call(run, part, args if value is None else ((None, value),), place)
     run.inside_forward -= 1
     return value or UNKNOWN
 

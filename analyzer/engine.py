@@ -90,13 +90,22 @@ def _read(
     return sources, problems
 
 
+_FIELD = (b"torch", b"lightning", b"sklearn", b"transformers", b"accelerate", b"fastai")
+"""A file that names none of these and imports none that does is not about training, whatever its words."""
+
+
 def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str], explicit: set[str]) -> list[str]:
-    """Files worth lowering: with a trigger or named by the user, scripts that import one, and what they import."""
+    """The files worth lowering.
+
+    Files with a trigger (in the field, or importing one that is) and those named by the user, the scripts that import one of
+    them, and all that these import.
+    """
     words = [word.encode() for word in triggers]
-    passing = {path for path, s in sources.items() if path in explicit or any(word in s.raw for word in words)}
+    triggered = {path for path, s in sources.items() if any(word in s.raw for word in words)}
+    in_field = {path for path in triggered if any(word in sources[path].raw for word in _FIELD)}
     imports = {path: files.imported(path, s.raw) for path, s in sources.items()}
-    reaching = _reaching(imports, passing)
-    scripts = {path for path in reaching if _is_script(path, sources[path], sources)}
+    passing = in_field | (triggered & _reaching(imports, in_field)) | (explicit & sources.keys())
+    scripts = {path for path in _reaching(imports, passing) if _is_script(path, sources[path], sources)}
     chosen: set[str] = set()
     queue = sorted(passing | scripts)
     while queue:

@@ -52,13 +52,19 @@ def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
 
 def measured_forwards(program: Program) -> Iterator[Effect]:
     """Forward passes of a trained model that only measure: without gradients, outputs scored and never trained on."""
+    per_batch = {
+        e
+        for loop in program.loops
+        if _over_data(program, loop.node) and any(e.kind == "backward" for e in fx.effects(loop.body))
+        for e in fx.effects(loop.body)
+    }
     for root in program.roots:
         trained = {e.subject for e in program.training_forwards(root)}
         if not trained:
             continue
         used = program.ancestry(e.subject for e in fx.effects(root.block) if e.kind == "backward")
         for effect in fx.effects(root.block):
-            if effect.kind != "forward" or effect.grad is None or effect.subject not in trained:
+            if effect.kind != "forward" or effect.grad is None or effect.subject not in trained or effect in per_batch:
                 continue
             outputs = set(flat(effect.result))
             if outputs & program.scored and not outputs & used:
