@@ -102,9 +102,9 @@ def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str]
     """
     words = [word.encode() for word in triggers]
     triggered = {path for path, s in sources.items() if any(word in s.raw for word in words)}
-    in_field = {path for path in triggered if any(word in sources[path].raw for word in _FIELD)}
+    in_field = {path for path, s in sources.items() if any(word in s.raw for word in _FIELD)}
     imports = {path: files.imported(path, s.raw) for path, s in sources.items()}
-    passing = in_field | (triggered & _reaching(imports, in_field)) | (explicit & sources.keys())
+    passing = triggered & (in_field | _reaching(imports, in_field)) | (explicit & sources.keys())
     scripts = {path for path in _reaching(imports, passing) if _is_script(path, sources[path], sources)}
     chosen: set[str] = set()
     queue = sorted(passing | scripts)
