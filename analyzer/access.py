@@ -275,6 +275,8 @@ def item(run: Interpreter, base: Value, index: Value) -> Value:
     if type(base) is Union:
         return run.space.join_all(item(run, v, index) for v in base.alternatives if not is_none(v))
     held = contents(run, base)
+    if type(index) is Data and index.op == "[:]":
+        return _slice(run, base, held, index)
     if held is not None and type(index) is Const:
         found = _known_item(held, index.value)
         if found is not None:
@@ -293,6 +295,15 @@ def item(run: Interpreter, base: Value, index: Value) -> Value:
 def members(held: Sequence | Mapping) -> tuple[Value, ...]:
     """The items of a sequence, the values of a mapping."""
     return held.items if isinstance(held, Sequence) else tuple(value for _, value in held.items)
+
+
+def _slice(run: Interpreter, base: Value, held: Sequence | Mapping | None, index: Data) -> Value:
+    """A slice of a list or tuple with literal bounds is known; of anything else it is a value of its own."""
+    bounds = [v.value if type(v) is Const else ... for v in index.inputs]
+    plain = all(b is None or (isinstance(b, int) and not isinstance(b, bool)) for b in bounds)
+    if type(held) is Sequence and not held.open and plain and not is_module_object(base):
+        return run.space.sequence(held.items[slice(*bounds)])
+    return run.space.data("[]", None, (base, index))
 
 
 def _known_item(held: Sequence | Mapping, index: Scalar) -> Value | None:

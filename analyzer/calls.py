@@ -112,7 +112,7 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
         return run_forward(run, receiver, function, args, site)
     if run.inside_forward > 1 and run.steps > run.forward_limit:
         return run.space.data("call", site, (function, *(access.frozen(run, v) for _, v in args)))
-    if id(definition) in run.active or len(run.context) >= MAX_CALLS or run.exhausted():
+    if id(definition) in run.active or len(run.active) >= MAX_CALLS or run.exhausted():
         return unresolved(run, function, args, site)
     frame = Frame(
         function.frame.module, function.frame, definition.assigned, definition.outer, function.owner, receiver

@@ -424,12 +424,15 @@ def _generate(
         _generate_loop(run, e, depth, scope, found, iterable)
         return False
     exact = True
-    for item in items:
+    outside = run.context
+    for index, item in enumerate(items):
+        run.context = outside + (site,) * index
         assign(run, generator.target, item, scope, site)
         answers = [access.truth(run, evaluate(run, c, scope)) for c in generator.conditions]
         if False in answers:
             continue
         exact = _generate(run, e, depth + 1, scope, found) and exact and None not in answers
+    run.context = outside
     return exact
 
 

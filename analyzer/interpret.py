@@ -415,13 +415,17 @@ def _exact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value, ite
     outer_flow, run.loop = run.loop, LoopFlow(run.state.mark())
     left: list[Delta] = []
     mark = run.loop.mark
-    for item in items:
+    outside = run.context
+    for index, item in enumerate(items):
+        # What is made in one item's pass is not what is made in the next one's.
+        run.context = outside + (node.site,) * index
         expressions.assign(run, s.target, item, frame, run.site(s.site))  # type: ignore[arg-type]
         _pass(run, s, frame, node)
         left += run.loop.breaks
         run.loop.breaks = []
         if run.dead is not None:
             break
+    run.context = outside
     _after_loop(run, node, mark, left, outer_flow)
 
 

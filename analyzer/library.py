@@ -225,6 +225,8 @@ def register_dynamically(run: Interpreter, base: Value, value: Value) -> None:
 
 
 def _next(run: Interpreter, args: Arguments, site: Site) -> Value:
+    if args:
+        run.emit("next", args[0][1], site)
     return access.element(run, args[0][1], site) if args else UNKNOWN
 
 

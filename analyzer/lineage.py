@@ -12,7 +12,7 @@ from .knowledge import preprocessing, tensors, training
 from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
-    from .program import Program
+    from .program import Loop, Program
 
 LOADER = "torch.utils.data.DataLoader"
 
@@ -31,22 +31,45 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
             if effect.kind != "backward":
                 continue
             mixed = _of_several_kinds(program, effect.subject)
+            read_here = _read_by(program, loop)
             for value in program.history(effect.subject):
-                if type(value) is Obj and value.cls == LOADER and value not in mixed and (value, loop.site) not in seen:
+                if value in read_here and value not in mixed and (value, loop.site) not in seen:
+                    assert isinstance(value, Obj)
                     seen.add((value, loop.site))
                     yield value, loop.site
 
 
 def _of_several_kinds(program: Program, value: Value) -> set[Value]:
-    """Loaders that may have been replaced by something else than a loader before they are read."""
+    """Loaders of which it is not known that they are the one that is read: replaced by something, or one of several."""
     found: set[Value] = set()
     for item in program.history(value):
-        for part in item.inputs if type(item) is Data else ():
+        if type(item) is not Data:
+            continue
+        together = [v for v in item.inputs if _is_loader(v)]
+        if len(together) > 1:
+            found.update(together)
+        for part in item.inputs:
             options = alternatives(part)
-            loaders = [v for v in options if type(v) is Obj and v.cls == LOADER]
-            if loaders and len(loaders) < len(options):
+            behind = [program.loaders(v) for v in options] if len(options) > 1 else []
+            loaders = {v for each in behind for v in each}
+            if not all(behind) or not all(reads_in_order(program, v) for v in loaders):
                 found.update(loaders)
     return found
+
+
+def _is_loader(value: Value) -> bool:
+    return type(value) is Obj and value.cls == LOADER
+
+
+def _read_by(program: Program, loop: Loop) -> set[Value]:
+    """Loaders that a loop, or one around it, takes its batches from (by iterating, or by ``next``)."""
+    read: set[Value] = set()
+    for node in (*loop.outer, loop.node):
+        read.update(program.loaders(node.iterable))
+    for effect in program.own_effects(loop):
+        if effect.kind == "next":
+            read.update(program.loaders(effect.subject))
+    return read
 
 
 def reads_in_order(program: Program, loader: Obj) -> bool:
@@ -279,7 +302,7 @@ def random_evaluation_transforms(program: Program) -> Iterator[RandomTransform]:
     trained_on = [v for loader in training for v in alternatives(loader.argument("dataset") or loader)]
     seen: set[Site] = set()
     for loop in program.evaluation_loops:
-        for loader in program.loaders(loop.loop.node.iterable):
+        for loader in () if loop.repeated else program.loaders(loop.loop.node.iterable):
             if loader in training or not program.untouched(loader):
                 continue
             dataset = loader.argument("dataset")

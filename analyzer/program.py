@@ -37,6 +37,7 @@ from .values import (
 )
 
 MAX_WALK = 3_000
+COUNTS = frozenset(("len()", ".shape", "size", "range"))
 LOADS = frozenset(("load_state_dict", "from_pretrained"))
 LOADER = "torch.utils.data.DataLoader"
 
@@ -284,6 +285,8 @@ class Program:
                 if type(v) is Data and v.op not in tensors.CUTS:
                     queue.extend(v.inputs)
                     queue.extend(o for _, o in v.options)
+                elif type(v) is Obj and isinstance(v.cls, str) and v.cls.startswith("torch.distributions."):
+                    queue.extend(o for _, o in v.arguments)
                 elif type(v) is Items:
                     queue.extend(v.items)
                 elif type(v) is Mapping:
@@ -462,14 +465,22 @@ class Program:
         if type(value) is not Data:
             return is_none(value)
         if value.op in ("parameters", "named_parameters"):
-            found.update(v for v in alternatives(value.inputs[0]) if not is_none(v))
-            return True
+            return all([self._owner(v, found) for v in alternatives(value.inputs[0]) if not is_none(v)])  # noqa: C419
         if value.op in ("filter", "chain", "+", "element", "[]", "list", "rest"):
             inputs = value.inputs[:1] if value.op in ("[]", "element", "rest") else value.inputs
             return all([self._owners(v, found, depth + 1) for v in inputs])  # noqa: C419
         if value.op.startswith(".") and self.is_module(value.inputs[0]):
             return False
         return False
+
+    def _owner(self, value: Value, found: set[Value]) -> bool:
+        """Add whose parameters ``value.parameters()`` are; a child that cannot be told stands for its whole module."""
+        if type(value) is Obj:
+            found.add(value)
+            return True
+        modules_behind = [v for v in self.history(value) if self.is_module(v)]
+        found.update(modules_behind)
+        return bool(modules_behind)
 
     def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
         """Whose parameters an optimizer was given, and whether that is all."""
@@ -706,8 +717,20 @@ class Program:
         return self._run.assigned.get((obj, name))
 
     def loaders(self, iterable: Value) -> list[Obj]:
-        """The data loaders that an iterable hands out batches of (through enumerate, zip, tqdm ...)."""
-        return [v for v in self.history(iterable) if type(v) is Obj and v.cls == LOADER]
+        """The data loaders that an iterable hands out batches of (through enumerate, zip, tqdm ...), not those it is as long as."""
+        found: list[Obj] = []
+        queue = list(alternatives(iterable))
+        seen: set[Value] = set()
+        while queue and len(seen) < MAX_WALK:
+            value = queue.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            if type(value) is Obj and value.cls == LOADER:
+                found.append(value)
+            elif type(value) is not Data or value.op not in COUNTS:
+                queue += [v for source in self._sources(value, False) for v in alternatives(source)]
+        return found
 
     def comes_from(self, value: Value, source: Value) -> bool:
         """Whether ``source`` is in the history of ``value``."""

@@ -37,7 +37,10 @@ class Reach:
         """Whether backpropagating ``loss`` may give the parameters a gradient."""
         if not self.complete:
             return True
-        outputs = [v.inputs[0] for v in self.program.differentiable(loss) if type(v) is Data and v.op == "output"]
+        made_from = [v for v in self.program.differentiable(loss) if type(v) is Data]
+        if any(v.op in ("call", "touched?") for v in made_from):
+            return True
+        outputs = [v.inputs[0] for v in made_from if v.op == "output"]
         return not outputs or any(m in self.family for m in outputs)
 
     def clears(self, subject: Value) -> bool:

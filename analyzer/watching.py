@@ -27,6 +27,15 @@ class EvaluationLoop:
         """The loop's header."""
         return self.loop.site
 
+    @property
+    def repeated(self) -> bool:
+        """Whether the data are gone over several times without training in between (averaging random passes)."""
+        return any(
+            not outer.exact
+            and not any(e.kind in ("backward", "step") for body in outer.passes for e in fx.effects(body))
+            for outer in self.loop.outer
+        )
+
 
 def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
     """Loops over a loader or data set without a backward pass, in which a model's outputs are used."""
@@ -74,7 +83,7 @@ def measured_forwards(program: Program) -> Iterator[Effect]:
 def evaluating_forwards(program: Program) -> Iterator[tuple[Effect, Site | None]]:
     """Forward passes that only measure, with the loop over the data if there is one."""
     for loop in program.evaluation_loops:
-        for forward in loop.forwards:
+        for forward in () if loop.repeated else loop.forwards:
             yield forward, loop.site
     for forward in measured_forwards(program):
         yield forward, None
