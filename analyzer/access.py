@@ -299,10 +299,11 @@ def members(held: Sequence | Mapping) -> tuple[Value, ...]:
 
 def _slice(run: Interpreter, base: Value, held: Sequence | Mapping | None, index: Data) -> Value:
     """A slice of a list or tuple with literal bounds is known; of anything else it is a value of its own."""
-    bounds = [v.value if type(v) is Const else ... for v in index.inputs]
-    plain = all(b is None or (isinstance(b, int) and not isinstance(b, bool)) for b in bounds)
-    if type(held) is Sequence and not held.open and plain and not is_module_object(base):
-        return run.space.sequence(held.items[slice(*bounds)])
+    bounds = [v.value for v in index.inputs if type(v) is Const and (v.value is None or type(v.value) is int)]
+    if type(held) is Sequence and not held.open and len(bounds) == 3 and not is_module_object(base):
+        lower, upper, step = (b if isinstance(b, int) else None for b in bounds)
+        if step != 0:
+            return run.space.sequence(held.items[lower:upper:step])
     return run.space.data("[]", None, (base, index))
 
 

@@ -97,8 +97,8 @@ _FIELD = (b"torch", b"lightning", b"sklearn", b"transformers", b"accelerate", b"
 def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str], explicit: set[str]) -> list[str]:
     """The files worth lowering.
 
-    Files with a trigger (in the field, or importing one that is) and those named by the user, the scripts that import one of
-    them, and all that these import.
+    Files with a trigger (in the field, or importing one that is) and those named by the user, the scripts that import
+    one of them, and all that these import.
     """
     words = [word.encode() for word in triggers]
     triggered = {path for path, s in sources.items() if any(word in s.raw for word in words)}

@@ -717,7 +717,10 @@ class Program:
         return self._run.assigned.get((obj, name))
 
     def loaders(self, iterable: Value) -> list[Obj]:
-        """The data loaders that an iterable hands out batches of (through enumerate, zip, tqdm ...), not those it is as long as."""
+        """The data loaders whose batches an iterable hands out (through enumerate, zip, tqdm ...).
+
+        Not those of which it only knows the length.
+        """
         found: list[Obj] = []
         queue = list(alternatives(iterable))
         seen: set[Value] = set()

@@ -231,7 +231,7 @@ BAD: dict[str, str | bytes] = {
     "binary.py": b"\0\1\2",
     "latin.py": b"x = '\xe9'\n",
     "notebook.ipynb": "{}",
-    "deep.py": "x = " + "(" * 300 + ")" * 300,
+    "deep.py": "x = " + "(" * 3000 + ")" * 3000,
 }
 
 

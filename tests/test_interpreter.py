@@ -98,11 +98,6 @@ def shown(value: Value) -> str:
     return repr(value)
 
 
-def known(text: str) -> bool:
-    """Whether no part of a shown value is unknown."""
-    return "?" not in text
-
-
 def x_of(program: str) -> str:
     return Ran(program).shown("x")
 
