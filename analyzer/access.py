@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 CLASS_BODY: frozenset[str] = frozenset(("<class body>",))
 _BUILTINS = frozenset(dir(builtins))
 MAX_EXACT = 8
+MAX_NESTING = 6
 
 
 def closure(frame: Frame) -> Frame:
@@ -154,7 +155,8 @@ def _object_attribute(run: Interpreter, obj: Obj, name: str, site: Site) -> Valu
     if isinstance(obj.cls, Class):
         found = obj.cls.find(name)
         if found is not None:
-            return bind(run, found[1], obj, site)
+            # An assignment to the class after its body counts.
+            return bind(run, run.state.get(found[0], name) or found[1], obj, site)
     if name == "module" and is_module_object(obj):
         # What DataParallel and its like wrap: a wrapped module and the module itself are one object here.
         return obj
@@ -254,19 +256,21 @@ def contents(run: Interpreter, value: Value) -> Sequence | Mapping | None:
     return None
 
 
-def frozen(run: Interpreter, value: Value) -> Value:
-    """The value with lists and dicts replaced by what they hold just now."""
+def frozen(run: Interpreter, value: Value, depth: int = 0) -> Value:
+    """The value with lists and dicts replaced by what they hold just now (a list may hold itself: to some depth)."""
+    if depth > MAX_NESTING:
+        return value
     if type(value) is Union:
-        return run.space.join_all(frozen(run, v) for v in value.alternatives)
+        return run.space.join_all(frozen(run, v, depth + 1) for v in value.alternatives)
     if type(value) is Obj and value.cls in ("list", "dict", "set"):
         held = contents(run, value)
         if held is not None:
             value = held
     if type(value) is Sequence:
-        items = tuple(frozen(run, v) for v in value.items)
+        items = tuple(frozen(run, v, depth + 1) for v in value.items)
         return value if items == value.items else run.space.sequence(items, value.open)
     if type(value) is Mapping:
-        return run.space.mapping([(k, frozen(run, v)) for k, v in value.items], value.open)
+        return run.space.mapping([(k, frozen(run, v, depth + 1)) for k, v in value.items], value.open)
     return value
 
 
@@ -337,6 +341,20 @@ def write_item(run: Interpreter, base: Value, index: Value, value: Value) -> Non
             assert isinstance(held, Sequence)
             new = run.space.sequence((*held.items, value)[-64:], True)
         run.state.set(option, ITEMS, new)
+
+
+def delete_item(run: Interpreter, base: Value, index: Value) -> None:
+    """``del base[index]``."""
+    held = contents(run, base)
+    if type(base) is not Obj or held is None:
+        return
+    if type(held) is Mapping and type(index) is Const:
+        left = [(k, v) for k, v in held.items if k != index.value]
+        run.state.set(base, ITEMS, run.space.mapping(left, held.open))
+    elif type(held) is Mapping:
+        run.state.set(base, ITEMS, run.space.mapping(held.items, True))
+    elif type(held) is Sequence:
+        run.state.set(base, ITEMS, run.space.sequence(held.items, True))
 
 
 def exact_items(run: Interpreter, iterable: Value) -> tuple[Value, ...] | None:

@@ -153,9 +153,8 @@ def _finish(run: Interpreter, definition: ir.Def, activation: Activation, site: 
             own = activation.frame
             exits = [*exits, run.state.delta(activation.mark, None if own is None or own.captured else own)]
             returned.append(run.space.none)
-        if len(exits) > 1 or died != "return":
-            run.state.undo(activation.mark)
-            run.state.join(exits)
+        run.state.undo(activation.mark)
+        run.state.join(exits)
     elif died == "raise":
         run.dead = "raise"
     if definition.generator:
@@ -263,7 +262,11 @@ def instantiate_opaquely(run: Interpreter, cls: Class) -> Obj:
 
 
 def _set_fields(run: Interpreter, cls: Class, made: Obj, args: Arguments) -> None:
-    """Dataclasses and named tuples: keyword arguments are fields."""
+    """Dataclasses and named tuples: keyword arguments are fields; which positional ones are is not known."""
+    if any(keyword in (None, "*", "**") for keyword, _ in args):
+        for name, default in cls.attributes.items():
+            if type(default) is not Function:
+                run.state.set_attribute(made, name, UNKNOWN)
     for keyword, value in args:
         if keyword not in (None, "*", "**"):
             run.state.set_attribute(made, str(keyword), value)

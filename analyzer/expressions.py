@@ -130,6 +130,8 @@ def binary(run: Interpreter, op: str, left: Value, right: Value, site: Site) -> 
     return run.space.data(op, site, (access.frozen(run, left), access.frozen(run, right)))
 
 
+MAX_INTEGER = 2**64
+
 _FOLDED: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -153,9 +155,10 @@ def _fold(run: Interpreter, op: str, left: Const, right: Const) -> Value:
     if function is None or not small:
         return UNKNOWN
     try:
-        return run.space.const(function(a, b))
+        result = function(a, b)
     except Exception:
         return UNKNOWN
+    return UNKNOWN if isinstance(result, int) and abs(result) > MAX_INTEGER else run.space.const(result)
 
 
 def _compare(run: Interpreter, op: str, left: Value, right: Value) -> Value:
@@ -335,7 +338,8 @@ def _boolean(run: Interpreter, e: ir.BoolOp, frame: Frame) -> Value:
     right = evaluate(run, e.right, frame)
     certain = access.truth(run, right)
     if type(left) is Data and certain is not None and type(right) is Const:
-        return left if certain is not decisive else right
+        if certain is not decisive:
+            return left
     return run.space.data(e.op, None, (left, right))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..rules.finding import Site
@@ -41,7 +42,13 @@ from .values import (
 MAX_STEPS = 20_000
 MAX_FUNCTION_STEPS = 5_000
 MAX_UNROLL = 4
+ABANDON = 4
+"""Times its limit of steps after which a root is given up as a whole."""
 MAX_REACH = 400
+
+
+class Abandoned(Exception):
+    """A root needs far more steps than it was given; half of its effects would be worse than none."""
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ class LoopFlow:
     """States in which a loop's body was left early."""
 
     mark: int
+    finals: int
     breaks: list[Delta] = field(default_factory=list)
     continues: list[Delta] = field(default_factory=list)
 
@@ -288,6 +296,8 @@ class Interpreter:
 
     def execute(self, block: ir.Block, frame: Frame) -> None:
         """Run statements until the flow leaves."""
+        if self.steps > ABANDON * self.limit:
+            raise Abandoned
         for statement in block:
             self.steps += 1
             _STATEMENTS[type(statement)](self, statement, frame)
@@ -368,7 +378,7 @@ def _delete(run: Interpreter, s: ir.Delete, frame: Frame) -> None:
         if type(target) is ir.Name:
             run.state.set(frame, target.id, None)
         elif type(target) is ir.Subscript:
-            run.evaluate(target, frame)
+            access.delete_item(run, run.evaluate(target.base, frame), run.evaluate(target.key, frame))
 
 
 def _evaluate(run: Interpreter, s: ir.Evaluate, frame: Frame) -> None:
@@ -412,7 +422,7 @@ def _loop(run: Interpreter, s: ir.Loop, frame: Frame) -> None:
 def _exact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value, items: tuple[Value, ...]) -> None:
     """A loop over few known items is run item by item."""
     node = _loop_node(run, s, iterable, UNKNOWN, exact=True)
-    outer_flow, run.loop = run.loop, LoopFlow(run.state.mark())
+    outer_flow, run.loop = run.loop, LoopFlow(run.state.mark(), len(run.activation.finals))
     left: list[Delta] = []
     mark = run.loop.mark
     outside = run.context
@@ -435,7 +445,7 @@ def _inexact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value) -
     site = run.site(s.site)
     element = UNKNOWN if s.target is None else access.element(run, iterable, site)
     node = _loop_node(run, s, iterable, element, exact=False)
-    outer_flow, run.loop = run.loop, LoopFlow(run.state.mark())
+    outer_flow, run.loop = run.loop, LoopFlow(run.state.mark(), len(run.activation.finals))
     mark = run.loop.mark
     left: list[Delta] = [{}]
     for _ in range(2):
@@ -448,7 +458,7 @@ def _inexact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value) -
         run.loop.breaks = []
         if run.dead is not None:
             break
-        if not _worth_repeating(node):
+        if not _worth_repeating(node) or run.exhausted():
             break
         left.append(run.state.delta(mark))
         _forget_changed_constants(run, mark)
@@ -521,23 +531,25 @@ def _worth_repeating(node: LoopNode) -> bool:
 def _with(run: Interpreter, s: ir.With, frame: Frame) -> None:
     outer_grad = run.grad
     site = run.site(s.site)
-    entered: list[Obj] = []
+    entered = len(run.activation.finals)
     for context, target in s.items:
         grad_before = run.grad
         value = run.evaluate(context, frame)
         run.grad = _grad_inside(value, grad_before)
         if type(value) is Obj and isinstance(value.cls, Class) and value.cls.find("__enter__") is not None:
-            entered.append(value)
+            run.activation.finals.append(partial(_leave_manager, run, value, site))
             value = run.call(access.attribute(run, value, "__enter__", site), (), site)
         if target is not None:
             expressions.assign(run, target, value, frame, site)
     run.execute(s.body, frame)
-    for manager in reversed(entered):
-        died, run.dead = run.dead, None
-        nothing = (None, run.space.none)
-        run.call(access.attribute(run, manager, "__exit__", site), (nothing, nothing, nothing), site)
-        run.dead = died
+    while len(run.activation.finals) > entered:
+        _finish_block(run)
     run.grad = outer_grad
+
+
+def _leave_manager(run: Interpreter, manager: Obj, site: Site) -> None:
+    nothing = (None, run.space.none)
+    run.call(access.attribute(run, manager, "__exit__", site), (nothing, nothing, nothing), site)
 
 
 def _grad_inside(context: Value, before: bool | None) -> bool | None:
@@ -568,37 +580,55 @@ def _negated(flag: Value, before: bool | None) -> bool | None:
 
 
 def _try(run: Interpreter, s: ir.Try, frame: Frame) -> None:
-    mark = run.state.mark()
+    finals = run.activation.finals
+    finals.append(lambda: run.execute(s.final, frame))
     run.execute(s.body, frame)
     if run.dead is None:
         run.execute(s.orelse, frame)
-    died, done = run.dead, run.state.delta(mark)
+    died, run.dead = run.dead, None
     handlers = [h for h in s.handlers if h]
-    run.dead = None
     if handlers and not run.exhausted():
         arms: list[tuple[bool | None, Callable[[], Value]]] = []
         if died is None:
             arms.append((None, lambda: run.space.none))
-        for handler in handlers:
-            arms.append((None, lambda handler=handler: _handler(run, handler, frame, mark, done)))  # type: ignore[misc]
+        arms += [(None, partial(_handler, run, handler, frame)) for handler in handlers]
         run.fork(arms, run.site(s.site), None)
     else:
         run.dead = died
-    died = run.dead
-    run.dead = None
-    run.execute(s.final, frame)
-    run.dead = run.dead or died
+    _finish_block(run)
 
 
-def _handler(run: Interpreter, body: ir.Block, frame: Frame, mark: int, done: Delta) -> Value:
-    """A handler starts from any state of the body; names that the body bound may be unbound."""
+def _handler(run: Interpreter, body: ir.Block, frame: Frame) -> Value:
+    """A handler goes on from the end of the body, the nearest there is to "somewhere in it"."""
     run.execute(body, frame)
     return run.space.none
+
+
+def _finish_block(run: Interpreter) -> None:
+    """Run the innermost pending final, unless the flow ran it on its way out."""
+    final = run.activation.finals.pop()
+    if run.dead in (None, "raise"):
+        died, run.dead = run.dead, None
+        final()
+        run.dead = run.dead or died
+
+
+def _run_finals(run: Interpreter, base: int) -> None:
+    """Before the flow leaves by ``return``, ``break`` or ``continue``: what is pending above ``base``."""
+    finals = run.activation.finals
+    pending = finals[base:]
+    while len(finals) > base:
+        final = finals.pop()
+        final()
+    finals[base:] = pending
 
 
 def _return(run: Interpreter, s: ir.Return, frame: Frame) -> None:
     value = run.space.none if s.value is None else run.evaluate(s.value, frame)
     run.kept.update(_parts(run, value))
+    _run_finals(run, 0)
+    if run.dead is not None:
+        return
     run.activation.returned.append(value)
     own = None if run.activation.frame is None or run.activation.frame.captured else run.activation.frame
     run.activation.exits.append(run.state.delta(run.activation.mark, own))
@@ -621,17 +651,21 @@ def _raise(run: Interpreter, s: ir.Raise, frame: Frame) -> None:
 
 def _break(run: Interpreter, s: ir.Break, frame: Frame) -> None:
     if run.loop is not None:
+        _run_finals(run, run.loop.finals)
         run.loop.breaks.append(run.state.delta(run.loop.mark))
     run.leave("break")
 
 
 def _continue(run: Interpreter, s: ir.Continue, frame: Frame) -> None:
     if run.loop is not None:
+        _run_finals(run, run.loop.finals)
         run.loop.continues.append(run.state.delta(run.loop.mark))
     run.leave("continue")
 
 
 def _def(run: Interpreter, s: ir.Def, frame: Frame) -> None:
+    if any(type(d) is ir.Attribute and d.name in ("setter", "deleter") for d in s.decorators):
+        return  # the property keeps its getter
     function = run.space.function(
         s, access.closure(frame), frame.owner if frame.local is access.CLASS_BODY else None, None
     )

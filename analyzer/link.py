@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from . import ir
-from .interpret import MAX_STEPS, Interpreter
+from .interpret import MAX_STEPS, Abandoned, Interpreter
 from .knowledge import modules
 from .result import Problem
 from .scopes import ModuleScope
@@ -134,6 +134,8 @@ class Linker:
         mark = self.interpreter.state.mark()
         try:
             body()
+        except Abandoned:
+            self.interpreter.state.undo(mark)
         except Exception as error:
             self.interpreter.state.undo(mark)
             text = f"nnaudit failed on this file ({type(error).__name__}: {error}); please report it"

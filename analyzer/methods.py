@@ -375,11 +375,18 @@ def _dict_method(run: Interpreter, owner: Value, name: str, args: Arguments, sit
     if name in ("get", "pop", "setdefault") and args:
         key = args[0][1]
         found = held.get(key.value) if type(key) is Const else None
+        if name == "pop" and type(owner) is Obj:
+            left = [(k, v) for k, v in held.items if not (type(key) is Const and k == key.value)]
+            run.state.set(owner, ITEMS, space.mapping(left, held.open or type(key) is not Const))
+        elif name == "setdefault" and type(owner) is Obj and found is None:
+            run.state.set(owner, ITEMS, space.mapping(held.items, True))
         if found is not None:
             return found
         if name == "get" and not held.open and type(key) is Const:
             return args[1][1] if len(args) > 1 else space.none
         return space.data("[]", None, (owner, key))
+    if name in ("clear", "popitem") and type(owner) is Obj:
+        run.state.set(owner, ITEMS, space.mapping(() if name == "clear" else held.items, name != "clear"))
     if name == "update" and type(owner) is Obj:
         pairs: list[tuple[Scalar, Value]] = [(k, v) for k, v in args if k not in (None, "*", "**")]
         more = any(k in ("*", "**") for k, _ in args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ class Activation:
     frame: Frame | None = None
     returned: list[Value] = field(default_factory=list)
     exits: list[Delta] = field(default_factory=list)
+    finals: list[Callable[[], None]] = field(default_factory=list)
+    """What must still run before the flow leaves: ``finally`` blocks and ``__exit__`` methods, innermost last."""
     yielded: list[Value] = field(default_factory=list)
 
 

@@ -150,7 +150,7 @@ class Function(Value):
 class Class(Value):
     """A project class. ``attributes`` are those of its body; ``bases`` are values (Class or Library)."""
 
-    __slots__ = ("_library_bases", "attributes", "bases", "definition", "frame", "name", "site")
+    __slots__ = ("_library_bases", "_lineage", "attributes", "bases", "definition", "frame", "name", "site")
 
     def __init__(self, definition: ir.Class, frame: Frame, site: Site) -> None:
         self.definition = definition
@@ -160,18 +160,13 @@ class Class(Value):
         self.bases: tuple[Value, ...] = ()
         self.attributes: dict[str, Value] = {}
         self._library_bases: frozenset[str] | None = None
+        self._lineage: list[Class] | None = None
 
     def ancestors(self) -> Iterator[Class]:
-        """This class and its project ancestors, depth first, each once."""
-        seen: set[int] = set()
-        stack = [self]
-        while stack:
-            cls = stack.pop()
-            if id(cls) in seen:
-                continue
-            seen.add(id(cls))
-            yield cls
-            stack.extend(base for base in reversed(cls.bases) if isinstance(base, Class))
+        """This class and its project ancestors in the order in which Python looks them up."""
+        if self._lineage is None:
+            self._lineage = _linearised(self, ())
+        yield from self._lineage
 
     def find(self, name: str) -> tuple[Class, Value] | None:
         """The class that defines ``name`` and what it is."""
@@ -196,6 +191,19 @@ class Class(Value):
 
     def __repr__(self) -> str:
         return f"<class {self.name}>"
+
+
+def _linearised(cls: Class, below: tuple[Class, ...]) -> list[Class]:
+    """The C3 order of a class; where the bases contradict one another (or are in a cycle), depth first."""
+    bases = [b for b in cls.bases if isinstance(b, Class) and b is not cls and b not in below]
+    waiting = [_linearised(b, (*below, cls)) for b in bases] + [bases]
+    order = [cls]
+    while waiting := [rest for rest in waiting if rest]:
+        heads = [rest[0] for rest in waiting]
+        following = next((h for h in heads if not any(h in rest[1:] for rest in waiting)), heads[0])
+        order.append(following)
+        waiting = [[c for c in rest if c is not following] for rest in waiting]
+    return order
 
 
 class Library(Value):
