@@ -337,9 +337,8 @@ def _boolean(run: Interpreter, e: ir.BoolOp, frame: Frame) -> Value:
         return left if answer is decisive else evaluate(run, e.right, frame)
     right = evaluate(run, e.right, frame)
     certain = access.truth(run, right)
-    if type(left) is Data and certain is not None and type(right) is Const:
-        if certain is not decisive:
-            return left
+    if type(left) is Data and type(right) is Const and certain is not None and certain is not decisive:
+        return left
     return run.space.data(e.op, None, (left, right))
 
 

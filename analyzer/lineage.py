@@ -50,11 +50,15 @@ def _of_several_kinds(program: Program, value: Value) -> set[Value]:
             found.update(together)
         for part in item.inputs:
             options = alternatives(part)
-            behind = [program.loaders(v) for v in options] if len(options) > 1 else []
+            read = len(options) > 1 and any(_is_loader(v) or (type(v) is Data and v.op in _READS) for v in options)
+            behind = [program.loaders(v) for v in options] if read else []
             loaders = {v for each in behind for v in each}
             if not all(behind) or not all(reads_in_order(program, v) for v in loaders):
                 found.update(loaders)
     return found
+
+
+_READS = frozenset(("element", "[]"))
 
 
 def _is_loader(value: Value) -> bool:

@@ -246,9 +246,19 @@ def training_forwards_in_eval_mode(program: Program) -> Iterator[tuple[Effect, E
         trained = program.training_forwards(root)
         models = dict.fromkeys(e.subject for e in trained)
         for model in models:
-            if type(model) is not Obj:
+            if type(model) is not Obj or not _may_be_stepped(program, root, model):
                 continue
             yield from _stays_in_eval(program, root, model, {e for e in trained if e.subject is model})
+
+
+def _may_be_stepped(program: Program, root: Root, model: Obj) -> bool:
+    """Whether an optimizer of this root has the model's parameters (an explainer trains something else through it)."""
+    for optimizer, where in program.stepped_optimizers:
+        if where is root:
+            reach = program.reach(optimizer, root)
+            if model in reach.family or (not reach.complete and type(optimizer) is not Obj):
+                return True
+    return False
 
 
 def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect]) -> Iterator[tuple[Effect, Effect]]:

@@ -251,14 +251,15 @@ class Program:
                     queue.extend(self._sources(v, into_objects))
 
     def ancestry(self, values: Iterable[Value]) -> set[Value]:
-        """All of these values' histories, however long."""
+        """All of these values' histories, however long; what only gave its size is not among them."""
         seen: set[Value] = set()
         queue = list(values)
         while queue:
             for v in alternatives(queue.pop()):
                 if v not in seen and type(v) is not Const:
                     seen.add(v)
-                    queue.extend(self._sources(v, False))
+                    if type(v) is not Data or v.op not in COUNTS:
+                        queue.extend(self._sources(v, False))
         return seen
 
     def _sources(self, value: Value, into_objects: bool) -> list[Value]:
@@ -569,7 +570,13 @@ class Program:
         found: dict[int, list[Effect]] = {}
         for effect, root in self.effects("forward"):
             values = reached.get(id(root))
-            if values and effect.result is not None and any(v in values for v in watching.flat(effect.result)):
+            # Equal inputs give equal values: a pass that records no graph is not the one that was trained on.
+            if (
+                values
+                and effect.grad is not False
+                and effect.result is not None
+                and any(v in values for v in watching.flat(effect.result))
+            ):
                 found.setdefault(id(root), []).append(effect)
         return found
 

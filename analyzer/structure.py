@@ -222,9 +222,16 @@ def _whole(program: Program, module: Obj, owned: set[Value]) -> bool:
     return any(m in owners for m in program.family(module))
 
 
+def _is_plain(module: Obj) -> bool:
+    """Whether a module is the project's own or a layer of torch, rather than a library's (pretrained) model."""
+    return isinstance(module.cls, Class) or module.cls.startswith("torch.nn.")
+
+
 def _trained_from_scratch(program: Program, module: Obj) -> bool:
     """A module made here with parameters of its own, neither loaded, frozen nor copied into."""
     if isinstance(module.cls, str) and not module.cls.startswith("torch.nn."):
+        return False
+    if any(type(d) is Obj and not _is_plain(d) for d in program.descendants(module)):
         return False
     if program.has_unknown_parts(module) or not program.untouched(module) or program.is_frozen(module):
         return False

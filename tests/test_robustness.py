@@ -135,30 +135,11 @@ ODD: dict[str, Callable[[], str]] = {
 }
 
 
-HANGS = {
-    "loops": "a loop in a loop doubles the passes, and the budget of steps stops calls only",
-    "whiles": "a loop in a loop doubles the passes, and the budget of steps stops calls only",
-    "huge numbers": "arithmetic on literals has no limit",
-}
-FAILS = {
-    "list in itself": "access.frozen does not end for a list that holds itself",
-    "dict in itself": "access.frozen does not end for a dict that holds itself",
-}
-
-
-def each_odd() -> list[object]:
-    """The names of ODD, with the reasons why some are expected to fail."""
-    marks = {name: pytest.mark.xfail(strict=True, reason=why, raises=AssertionError) for name, why in FAILS.items()}
-    for name, why in HANGS.items():
-        marks[name] = pytest.mark.xfail(strict=True, reason=why, raises=subprocess.TimeoutExpired)
-    return [pytest.param(name, marks=marks.get(name, ())) for name in ODD]
-
-
-@pytest.mark.parametrize("name", each_odd())
+@pytest.mark.parametrize("name", ODD)
 def test_odd_code(tmp_path: Path, name: str) -> None:
     """At worst the file is a problem that says so; the file beside it is scanned."""
     write(tmp_path, {"odd.py": ODD[name](), "last.py": LAST})
-    _, findings, problems = scan(tmp_path, timeout=5 if name in HANGS else TIMEOUT)
+    _, findings, problems = scan(tmp_path, timeout=TIMEOUT)
     assert not [message for message in problems.values() if "nnaudit failed" in message]
     assert set(problems) <= {"odd.py"}
     assert ("NN302", "last.py", 3) in findings
