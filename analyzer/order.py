@@ -256,7 +256,7 @@ def _may_be_stepped(program: Program, root: Root, model: Obj) -> bool:
     for optimizer, where in program.stepped_optimizers:
         if where is root:
             reach = program.reach(optimizer, root)
-            if model in reach.family or (not reach.complete and type(optimizer) is not Obj):
+            if model in reach.family if reach.complete else type(optimizer) is not Obj:
                 return True
     return False
 
