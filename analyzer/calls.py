@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access, ir
 from .effects import CallNode, kinds_in
-from .knowledge import losses, modules, tensors, training
+from .knowledge import losses, training
 from .library import call_library, name_arguments
 from .methods import call_method
 from .scopes import Activation, Frame
@@ -404,6 +404,3 @@ def extend_in_place(run: Interpreter, target: Value, added: Value) -> bool:
     else:
         run.state.set(target, ITEMS, run.space.sequence(held.items, True))
     return True
-
-
-__all__ = ["call", "modules", "tensors"]

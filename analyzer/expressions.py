@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..rules.finding import Site
 from . import access, ir
 from .effects import LoopNode, kinds_in
-from .knowledge import tensors
 from .scopes import Frame
 from .state import ITEMS
 from .values import (
     UNKNOWN,
-    Class,
     Const,
     Data,
-    Library,
     Mapping,
     Obj,
     Sequence,
@@ -521,5 +518,3 @@ _EVALUATE: dict[type, Callable[[Interpreter, Any, Frame], Value]] = {
     ir.Await: _await,
     ir.Yield: _yield,
 }
-
-__all__ = ["Arguments", "Class", "Library", "assign", "binary", "evaluate", "tensors"]

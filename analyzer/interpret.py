@@ -15,7 +15,7 @@ from typing import Any
 
 from ..rules.finding import Site
 from . import access, calls, expressions, ir
-from .effects import Block, BranchNode, CallNode, Effect, Exit, LoopNode, kinds_in
+from .effects import Block, BranchNode, Effect, Exit, LoopNode, kinds_in
 from .knowledge import modules, training
 from .scopes import Activation, Frame, ModuleScope
 from .state import ESCAPED, ITEMS, MODE, Delta, State
@@ -707,5 +707,3 @@ _STATEMENTS: dict[type, Callable[[Interpreter, Any, Frame], None]] = {
     ir.Class: _class,
     ir.Import: _import,
 }
-
-__all__ = ["CallNode", "Interpreter", "Root"]

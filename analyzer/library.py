@@ -14,7 +14,6 @@ from .values import (
     Class,
     Const,
     Data,
-    Function,
     Library,
     Mapping,
     Obj,
@@ -413,5 +412,3 @@ _HANDLERS: dict[str, Callable[[Interpreter, Arguments, Site], Value]] = {
     "random.shuffle": _shuffle,
     "numpy.random.shuffle": _shuffle,
 }
-
-__all__ = ["Data", "Function", "call_library", "name_arguments", "operation", "register_dynamically"]

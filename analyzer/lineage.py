@@ -356,6 +356,3 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
             if type(item) is Obj and isinstance(item.cls, str) and preprocessing.draws_at_random(item):
                 return item
     return None
-
-
-__all__ = ["batches_in_file_order", "random_evaluation_transforms", "statistics_before_split", "training_loaders"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import access
-from .knowledge import libraries, losses, modules, tensors, training
+from .knowledge import libraries, modules, tensors, training
 from .library import container_items, register_dynamically
 from .state import ITEMS, MODE
 from .values import (
@@ -397,6 +397,3 @@ def _dict_method(run: Interpreter, owner: Value, name: str, args: Arguments, sit
         run.state.set(owner, ITEMS, space.mapping([*held.items, *pairs], held.open or more))
         return space.none
     return space.data(name, site, (owner,))
-
-
-__all__ = ["call_method", "losses", "modules", "set_mode"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..rules.finding import Hop, Site
+from ..rules.finding import Site
 from . import effects as fx
 from . import structure, watching
 from .effects import Block, Effect, LoopNode
@@ -83,11 +83,6 @@ class Loop:
     def body(self) -> Block:
         """The effects of all passes, as one block."""
         return [node for body in self.node.passes for node in body]
-
-    @property
-    def batches(self) -> Value:
-        """What the loop runs over."""
-        return self.node.iterable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -747,11 +742,6 @@ class Program:
         return any(v is source for v in self.history(value))
 
 
-def hop(effect: Effect, message: str) -> Hop:
-    """A step of evidence at an effect."""
-    return Hop(message, effect.site)
-
-
 def _loops(block: Block, outer: tuple[LoopNode, ...], root: Root) -> Iterator[Loop]:
     for node in block:
         if type(node) is LoopNode:
@@ -806,6 +796,3 @@ def _train_dependent(layer: Obj) -> bool:
     if layer.cls.startswith("torchvision.models."):
         return True
     return layer.cls in modules.TRAIN_DEPENDENT
-
-
-__all__ = ["Activation", "Function", "Loop", "LossUse", "Program", "TrainingLoop", "hop"]

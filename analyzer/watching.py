@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import effects as fx
 from .effects import Effect, LoopNode
-from .values import Const, Data, Mapping, Obj, Sequence, Value, alternatives
+from .values import Const, Data, Mapping, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
     from .program import Loop, Program
@@ -230,6 +230,3 @@ def _summed_up(program: Program, loop: Loop, effect: Effect) -> bool:
 def is_opaque(value: Value) -> bool:
     """Whether nothing but the identity of the value is known."""
     return type(value) is Data and (value.op in ("param", "name") or value.op.startswith("."))
-
-
-__all__ = ["EvaluationLoop", "Growth", "Obj", "evaluation_loops", "graph_accumulations", "is_opaque"]

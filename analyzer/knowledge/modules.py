@@ -57,18 +57,6 @@ WITHOUT_PARAMETERS: frozenset[str] = frozenset(
 )
 """Classes that own no trainable parameter (with their default arguments)."""
 
-PLAIN: frozenset[str] = WITHOUT_PARAMETERS - TRAIN_DEPENDENT | frozenset(
-    f"torch.nn.{name}"
-    for name in """Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding
-    EmbeddingBag LayerNorm GroupNorm LSTM GRU RNN LSTMCell GRUCell RNNCell MultiheadAttention PReLU LazyLinear
-    LazyConv2d RMSNorm Parameter""".split()
-)
-"""Classes known to behave the same in training and in evaluation (RNNs and attention: without dropout)."""
-
-TORCHVISION_WITHOUT_TRAIN_LAYERS: frozenset[str] = frozenset(
-    f"torchvision.models.{name}" for name in ("vgg11_features", "squeezenet_features")
-)
-
 MODULE_FACTORIES: frozenset[str] = frozenset(
     (
         "timm.create_model",

@@ -113,5 +113,3 @@ STATISTICS: frozenset[str] = frozenset(
     var_mean average""".split()
 )
 """Reductions that learn something from the data they see (NN201)."""
-
-METHODS_IN_PLACE: frozenset[str] = frozenset(("zero_", "fill_", "copy_", "normal_", "uniform_"))

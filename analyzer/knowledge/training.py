@@ -56,9 +56,6 @@ OPTIMIZER_FAMILIES = (
     "transformers.Adafactor",
     "bitsandbytes.optim.",
 )
-PER_BATCH_SCHEDULERS: frozenset[str] = frozenset(
-    f"torch.optim.lr_scheduler.{name}" for name in ("OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts", "LambdaLR")
-)
 METRIC_SCHEDULERS: frozenset[str] = frozenset(("torch.optim.lr_scheduler.ReduceLROnPlateau",))
 EPOCH_SCHEDULERS: frozenset[str] = frozenset(
     f"torch.optim.lr_scheduler.{name}" for name in ("StepLR", "MultiStepLR", "CosineAnnealingLR", "ExponentialLR")
