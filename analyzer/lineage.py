@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
+from . import effects as fx
 from .effects import LoopNode
 from .knowledge import preprocessing, tensors, training
 from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
     from .program import Loop, Program
-
-LOADER = "torch.utils.data.DataLoader"
 
 
 # ---------------------------------------------------------------------------- training loaders
@@ -28,7 +27,7 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
         yield loader, where
     for loop in program.loops:
         for effect in program.own_effects(loop):
-            if effect.kind != "backward":
+            if effect.kind != "backward" or _sums_over_all(program, loop):
                 continue
             mixed = _of_several_kinds(program, effect.subject)
             read_here = _read_by(program, loop)
@@ -37,6 +36,15 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
                     assert isinstance(value, Obj)
                     seen.add((value, loop.site))
                     yield value, loop.site
+
+
+def _sums_over_all(program: Program, loop: Loop) -> bool:
+    """Whether the gradients of the whole pass are summed and no step is taken: the order cannot matter."""
+    outermost = (*loop.outer, loop.node)[0]
+    kinds = {e.kind for body in outermost.passes for e in fx.effects(body)}
+    if kinds & {"step", "escape"}:
+        return False
+    return any(e.kind == "zero_grad" and program.is_optimizer(e.subject) for e in fx.effects(loop.root.block))
 
 
 def _of_several_kinds(program: Program, value: Value) -> set[Value]:
@@ -62,7 +70,7 @@ _READS = frozenset(("element", "[]"))
 
 
 def _is_loader(value: Value) -> bool:
-    return type(value) is Obj and value.cls == LOADER
+    return type(value) is Obj and value.cls == training.LOADER
 
 
 def _read_by(program: Program, loop: Loop) -> set[Value]:

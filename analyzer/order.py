@@ -246,19 +246,45 @@ def training_forwards_in_eval_mode(program: Program) -> Iterator[tuple[Effect, E
         trained = program.training_forwards(root)
         models = dict.fromkeys(e.subject for e in trained)
         for model in models:
-            if type(model) is not Obj or not _may_be_stepped(program, root, model):
-                continue
-            yield from _stays_in_eval(program, root, model, {e for e in trained if e.subject is model})
+            passes = {e for e in trained if e.subject is model}
+            if type(model) is Obj and _may_be_stepped(program, root, model, passes):
+                yield from _stays_in_eval(program, root, model, passes)
 
 
-def _may_be_stepped(program: Program, root: Root, model: Obj) -> bool:
-    """Whether an optimizer of this root has the model's parameters (an explainer trains something else through it)."""
-    for optimizer, where in program.stepped_optimizers:
-        if where is root:
-            reach = program.reach(optimizer, root)
-            if model in reach.family if reach.complete else type(optimizer) is not Obj:
-                return True
+def _may_be_stepped(program: Program, root: Root, model: Obj, trained: set[Effect]) -> bool:
+    """Whether an optimizer that has the model's parameters is stepped after these forward passes.
+
+    An explainer or an attack trains something else through a model that was trained before.
+    """
+    stepped = {
+        e.subject
+        for loop in _innermost_stepping(root.block, trained)
+        for e in fx.effects(loop)
+        if e.kind == "step" and program.is_optimizer(e.subject)
+    }
+    for optimizer in stepped:
+        reach = program.reach(optimizer, root)
+        if model in reach.family if reach.complete else type(optimizer) is not Obj:
+            return True
     return False
+
+
+def _innermost_stepping(block: fx.Block, trained: set[Effect]) -> list[fx.Block]:
+    """The smallest loop bodies that hold one of the forward passes and a step; the whole block if none does."""
+    inner = []
+    for loop in fx.loops(block):
+        body = [node for each in loop.passes for node in each]
+        seen = list(fx.effects(body))
+        if any(e in trained for e in seen) and any(e.kind == "step" for e in seen):
+            inner.append((len(seen), body))
+    if not inner:
+        return [block]
+    smallest = []
+    for forward in trained:
+        holding = [(size, body) for size, body in inner if any(e is forward for e in fx.effects(body))]
+        if holding:
+            smallest.append(min(holding, key=lambda pair: pair[0])[1])
+    return smallest
 
 
 def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect]) -> Iterator[tuple[Effect, Effect]]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from ..rules.finding import Site
 from . import effects as fx
 from . import structure, watching
+from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
 from .knowledge import modules, tensors, training
@@ -24,7 +25,6 @@ from .values import (
     Class,
     Const,
     Data,
-    Function,
     Mapping,
     Obj,
     Union,
@@ -39,7 +39,6 @@ from .values import (
 MAX_WALK = 3_000
 COUNTS = frozenset(("len()", ".shape", "size", "range"))
 LOADS = frozenset(("load_state_dict", "from_pretrained"))
-LOADER = "torch.utils.data.DataLoader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +327,6 @@ class Program:
 
     def is_module(self, value: Value) -> bool:
         """Whether the value is an ``nn.Module``."""
-        from .access import is_module_object
-
         return is_module_object(value)
 
     def is_optimizer(self, value: Value) -> bool:
@@ -414,7 +411,9 @@ class Program:
     def train_dependent(self, module: Value) -> Obj | None:
         """A layer below the module that behaves differently in training (dropout, batch normalisation)."""
         for item in self.descendants(module):
-            if type(item) is Obj and (_train_dependent(item) if isinstance(item.cls, str) else _asks_mode(item.cls)):
+            if type(item) is not Obj:
+                continue
+            if structure.asks_mode(self, item) if isinstance(item.cls, Class) else _train_dependent(item):
                 return item
         return None
 
@@ -611,7 +610,7 @@ class Program:
             owner = root.owner
             if owner is None or root.method != "train_dataloader" or not owner.library_bases & modules.LIGHTNING_BASES:
                 continue
-            found += [(v, v.site) for v in alternatives(root.result) if type(v) is Obj and v.cls == LOADER]
+            found += [(v, v.site) for v in alternatives(root.result) if type(v) is Obj and v.cls == training.LOADER]
         return found
 
     def leaves(self, value: Value) -> bool:
@@ -731,7 +730,7 @@ class Program:
             if value in seen:
                 continue
             seen.add(value)
-            if type(value) is Obj and value.cls == LOADER:
+            if type(value) is Obj and value.cls == training.LOADER:
                 found.append(value)
             elif type(value) is not Data or value.op not in COUNTS:
                 queue += [v for source in self._sources(value, False) for v in alternatives(source)]
@@ -776,13 +775,6 @@ def _is_weight(value: Value) -> bool:
 
 def _may_be_module(value: Value) -> bool:
     return value is UNKNOWN or (type(value) is Data and value.op in ("call", "param", "copy"))
-
-
-def _asks_mode(cls: Class) -> bool:
-    """Whether a project module passes ``self.training`` to dropout or batch normalisation."""
-    found = cls.find("forward")
-    words = found[1].definition.words if found is not None and type(found[1]) is Function else frozenset()
-    return "training" in words and bool(words & modules.TRAIN_DEPENDENT_FUNCTIONS)
 
 
 def _train_dependent(layer: Obj) -> bool:

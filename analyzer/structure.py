@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
+from . import ir
 from .effects import Effect
 from .interpret import Root
-from .knowledge import tensors
+from .knowledge import modules, tensors
 from .values import Class, Const, Data, Function, Mapping, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
@@ -63,6 +64,47 @@ class Reach:
         if subject is self.optimizer or subject in self.family:
             return True
         return not self.complete and self.program.is_called(subject)
+
+
+# ---------------------------------------------------------------------------- functions that ask for the mode
+
+
+def asks_mode(program: Program, module: Obj) -> bool:
+    """Whether a project module's forward hands ``self.training`` to dropout or batch normalisation that does something."""
+    assert isinstance(module.cls, Class)
+    found = module.cls.find("forward")
+    if found is None or type(found[1]) is not Function:
+        return False
+    definition = found[1].definition
+    if "training" not in definition.words or not definition.words & modules.TRAIN_DEPENDENT_FUNCTIONS:
+        return False
+    return any(not _rate_is_zero(program, module, call) for call in _mode_calls(definition.body))
+
+
+def _mode_calls(node: object) -> Iterator[ir.Call]:
+    if type(node) is ir.Call and _called_name(node.func) in modules.TRAIN_DEPENDENT_FUNCTIONS:
+        yield node
+    if isinstance(node, tuple):
+        for part in node:
+            yield from _mode_calls(part)
+
+
+def _called_name(func: ir.Expr) -> str | None:
+    return func.name if type(func) is ir.Attribute else func.id if type(func) is ir.Name else None
+
+
+def _rate_is_zero(program: Program, module: Obj, call: ir.Call) -> bool:
+    """Whether a functional dropout's rate is an attribute that holds 0, or a literal 0."""
+    if "dropout" not in (_called_name(call.func) or ""):
+        return False
+    positional = [a.value for a in call.args if a.keyword is None]
+    rate = next((a.value for a in call.args if a.keyword == "p"), positional[1] if len(positional) > 1 else None)
+    if type(rate) is ir.Const:
+        return rate.value == 0
+    if type(rate) is ir.Attribute and type(rate.base) is ir.Name:
+        held = program.attribute(module, rate.name)
+        return type(held) is Const and held.value == 0
+    return False
 
 
 # ---------------------------------------------------------------------------- unregistered modules

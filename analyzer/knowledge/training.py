@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LOADER = "torch.utils.data.DataLoader"
+
 SIGNATURES: dict[str, tuple[str, ...]] = {
     "torch.utils.data.DataLoader": (
         "dataset",
