@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..rules.finding import Finding, Place, Site, resolve
+from ..rules.finding import Anchor, Finding, Place, Site, resolve
 from ..rules.rule import Rule
 from . import discover, load, source
 from .cache import Cache
@@ -157,7 +157,7 @@ def _findings(rules: Sequence[Rule], program: Program) -> tuple[list[Finding], l
 
     A rule that fails is a problem of its own; the others still speak.
     """
-    unique: dict[tuple[str, Site | Place], Finding] = {}
+    unique: dict[tuple[str, Anchor | Place], Finding] = {}
     problems = []
     for rule in rules:
         try:

@@ -70,7 +70,7 @@ class Reach:
 
 
 def asks_mode(program: Program, module: Obj) -> bool:
-    """Whether a project module's forward hands ``self.training`` to dropout or batch normalisation that does something."""
+    """Whether a project module's forward asks for the mode: dropout that does something, batch normalisation."""
     assert isinstance(module.cls, Class)
     found = module.cls.find("forward")
     if found is None or type(found[1]) is not Function:

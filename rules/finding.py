@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class Severity(StrEnum):
@@ -31,6 +31,18 @@ class Site(NamedTuple):
 
     file: str
     number: int
+
+
+class Line(NamedTuple):
+    """A line of a program that ran: absolute path, row from 1, and the function around it."""
+
+    file: str
+    row: int
+    function: str = ""
+
+
+Anchor: TypeAlias = "Site | Line | None"
+"""What rules point to: a site of the source, a line of a run, or None for a run's line that nobody saw."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +72,7 @@ class Hop:
     """One step of "why I believe this"; ``value`` is what was seen there, if it is worth saying."""
 
     message: str
-    at: Site | Place
+    at: Anchor | Place
     value: str | None = None
 
 
@@ -79,14 +91,14 @@ class Finding:
     confidence: Confidence
     message: str
     advice: str
-    at: Site | Place
+    at: Anchor | Place
     evidence: tuple[Hop, ...] = ()
     verdict: str = "claimed"
 
     @property
     def place(self) -> Place:
         """The place of a resolved finding."""
-        if isinstance(self.at, Site):
+        if not isinstance(self.at, Place):
             raise TypeError("the finding has a site only; resolve() it first")
         return self.at
 
@@ -97,10 +109,11 @@ class Finding:
         return (place.filename, place.cell or 0, place.location.row, place.location.column, self.code)
 
 
-def resolve(finding: Finding, place_of: Callable[[Site], Place]) -> Finding:
-    """The same finding with every site turned into a place and every ``{i}`` into its text."""
-    at = finding.at if isinstance(finding.at, Place) else place_of(finding.at)
-    hops = tuple(replace(hop, at=place_of(hop.at)) if isinstance(hop.at, Site) else hop for hop in finding.evidence)
+def resolve(finding: Finding, place_of: Callable[[Site], Place] | Callable[[Line | None], Place]) -> Finding:
+    """The same finding with every site or line turned into a place and every ``{i}`` into its text."""
+    look_up: Callable[[Anchor], Place] = place_of  # type: ignore[assignment]
+    at = finding.at if isinstance(finding.at, Place) else look_up(finding.at)
+    hops = tuple(hop if isinstance(hop.at, Place) else replace(hop, at=look_up(hop.at)) for hop in finding.evidence)
     names = [str(hop.at) for hop in hops]
     return replace(
         finding,

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from .finding import Confidence, Finding, Hop, Severity, Site
+from .finding import Anchor, Confidence, Finding, Hop, Severity
 
 if TYPE_CHECKING:
     from ..analyzer.program import Program
+    from ..tracer.run import Run
 
 FILE_MARK = "# file: "
 FINDING_MARK = "# <-- "
@@ -80,9 +81,30 @@ class Rule:
         """Findings that the source alone proves. No detector by default."""
         return iter(())
 
+    def watch(self, run: Run) -> Iterator[Finding]:
+        """Findings that a recorded run shows: recorded numbers only, no torch. No detector by default."""
+        return iter(())
+
+    @classmethod
+    def scans(cls) -> bool:
+        """Whether the rule judges source."""
+        return cls.scan is not Rule.scan
+
+    @classmethod
+    def watches(cls) -> bool:
+        """Whether the rule judges runs."""
+        return cls.watch is not Rule.watch
+
+    def number(self, option: str) -> float:
+        """A setting that is a number."""
+        value = self.settings[option]
+        if isinstance(value, str):
+            raise TypeError(f"{self.name}: the option {option} must be a number, not {value!r}")
+        return float(value)
+
     def finding(
         self,
-        at: Site,
+        at: Anchor,
         message: str,
         advice: str,
         *,

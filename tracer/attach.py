@@ -1,0 +1,167 @@
+"""A tracer: all recorders placed on the running process, and taken off again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from ..rules.finding import Line
+from .origin import Origin
+from .quiet import say
+from .recorders.data import DataRecorder
+from .recorders.gradients import GradientRecorder
+from .recorders.losses import LossRecorder
+from .recorders.modules import ModuleRecorder, _shape_text
+from .recorders.optimizers import OptimizerRecorder
+from .run import SCHEMA, Failure, Run
+from .store import Record
+from .watch import Enough, Recorder, Watch
+
+JUDGE_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
+"""Steps after which the run is judged for the first times; later every :data:`JUDGE_EVERY` seconds."""
+JUDGE_EVERY = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to watch: ``steps`` ends the run after so many optimizer steps, ``every`` fixes the interval of close looks."""
+
+    run_dir: Path | None = None
+    steps: int | None = None
+    every: int | None = None
+    find_nan: bool = False
+    arguments: Sequence[str] = ()
+
+
+class Tracer:
+    """Watches everything that trains in this process from :meth:`attach` to :meth:`detach`.
+
+    ``judge`` is called now and then with the run so far.
+    """
+
+    def __init__(self, settings: Settings, judge: Callable[[Run], None] | None = None) -> None:
+        rank = int(os.environ.get("RANK", "0") or 0)
+        path = None if settings.run_dir is None else settings.run_dir / f"rank{rank}.sqlite"
+        self.settings = settings
+        self.record = Record(path, lambda text: say(f"warning: {text}"))
+        self.watch = Watch(self.record, settings.every, settings.find_nan)
+        self._judge = judge
+        self._judged_at = time.perf_counter()
+        modules = ModuleRecorder(self.watch)
+        optimizers = OptimizerRecorder(self.watch, modules)
+        gradients = GradientRecorder(self.watch, modules, optimizers)
+        self.modules = modules
+        self.gradients = gradients
+        self.recorders: list[Recorder] = [
+            DataRecorder(self.watch),
+            modules,
+            LossRecorder(self.watch, modules),
+            gradients,
+            optimizers,
+        ]
+        self.origin = Origin(self.watch, modules)
+        gradients.examine = self.origin.examine
+        self.watch.after_step.append(self._stepped)
+        self._pid = os.getpid()
+        self.record.run.meta.update(
+            schema=SCHEMA,
+            torch=torch.__version__,
+            python=platform.python_version(),
+            arguments=list(settings.arguments),
+            folder=os.getcwd(),
+            rank=rank,
+            world=int(os.environ.get("WORLD_SIZE", "1") or 1),
+            pid=self._pid,
+            began=time.time(),
+            steps=0,
+        )
+
+    @property
+    def run(self) -> Run:
+        """What was recorded so far."""
+        return self.record.run
+
+    def attach(self) -> Tracer:
+        """Begin."""
+        self.record.start()
+        for recorder in self.recorders:
+            recorder.attach()
+        os.register_at_fork(after_in_child=self._forked)
+        return self
+
+    def detach(self) -> Run:
+        """End: take everything off and write the rest."""
+        if os.getpid() != self._pid:
+            return self.run
+        self.watch.numbers.fetch(wait=True)
+        for recorder in reversed(self.recorders):
+            recorder.detach()
+        self.watch.on = False
+        self.run.meta["seconds"] = time.time() - self.run.meta["began"]
+        self.record.stop()
+        return self.run
+
+    def _forked(self) -> None:
+        """A worker process: the record belongs to the parent, and nothing here is training."""
+        self.record.forget()
+        self.watch.on = False
+        for recorder in self.recorders:
+            recorder.on = False
+
+    def _stepped(self) -> None:
+        steps = self.watch.steps
+        if self._judge is not None:
+            now = time.perf_counter()
+            if steps in JUDGE_AT or now - self._judged_at > JUDGE_EVERY:
+                try:
+                    self._judge(self.run)
+                except Exception as error:
+                    self._judge = None
+                    say(f"warning: judging failed ({type(error).__name__}: {error}); it is tried again at the end")
+                self._judged_at = time.perf_counter()
+        if self.settings.steps is not None and steps >= self.settings.steps:
+            raise Enough
+
+    def failed(self, error: BaseException) -> None:
+        """The script ended with an exception: note what ran up to it."""
+        if isinstance(error, Enough | SystemExit | KeyboardInterrupt):
+            return
+        try:
+            self._note_failure(error)
+        except Exception as own:
+            say(f"warning: the exception could not be recorded ({type(own).__name__}: {own})")
+
+    def _note_failure(self, error: BaseException) -> None:
+        modules = self.modules
+        thing = modules.thing_of(modules.failed_in)
+        message = str(error).strip()
+        flow = []
+        for module, inputs, outputs in [*modules.failed_flow, (modules.failed_in, modules.failed_input, None)]:
+            known = modules.thing_of(module)
+            if known is not None:
+                text = _shape_text(inputs) if isinstance(inputs, list | tuple) else ""
+                flow.append([known.name, known.class_name, text, _shape_text(outputs)])
+        uses = list(self.watch.losses_since_backward)
+        self.record.new(
+            Failure,
+            line=_user_line(self.watch, error.__traceback__),
+            type=type(error).__name__,
+            message=message[:2000],
+            module=None if thing is None else thing.key,
+            flow=flow,
+            loss=uses[-1] if uses else None,
+        )
+
+
+def _user_line(watch: Watch, trace: TracebackType | None) -> Line | None:
+    """The innermost line of the user's in a traceback."""
+    frames = [f for f in traceback.extract_tb(trace) if watch.sites.is_user(f.filename)]
+    return Line(os.path.abspath(frames[-1].filename), frames[-1].lineno or 1, frames[-1].name) if frames else None

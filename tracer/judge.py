@@ -1,0 +1,49 @@
+"""Judges a run: hands the nouns to the rules, and turns lines into places. No torch here."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Finding, Line, Location, Place, resolve
+
+if TYPE_CHECKING:
+    from ..rules.rule import Rule
+    from .run import Run
+
+
+def judge(run: Run, rules: Sequence[Rule]) -> list[Finding]:
+    """Every finding of these rules, one for each code and line, sorted by place.
+
+    Raises what a rule raises: the caller decides whether that ends anything.
+    """
+    found: dict[tuple[str, str, int], Finding] = {}
+    for rule in rules:
+        for finding in rule.watch(run):
+            finding = resolve(replace(finding, verdict="observed"), lambda line: place_of(run, line))
+            place = finding.place
+            found.setdefault((finding.code, place.filename, place.location.row), finding)
+    return sorted(found.values(), key=lambda finding: finding.sort_key)
+
+
+def place_of(run: Run, line: Line | None) -> Place:
+    """The whole line as a place; of what has no line, the script itself."""
+    if line is None:
+        script = next(iter(run.meta.get("arguments") or ["<script>"]))
+        return Place(str(script), Location(1, 1), Location(1, 1))
+    text = run.text.get((line.file, line.row))
+    if text is None:
+        text = linecache.getline(line.file, line.row).rstrip("\n")
+        run.text[line.file, line.row] = text
+    code = text.split("  # ")[0].rstrip()
+    first = len(code) - len(code.lstrip()) + 1
+    return Place(shown(line.file), Location(line.row, first), Location(line.row, max(first, len(code) + 1)))
+
+
+def shown(file: str) -> str:
+    """A path as users write it: relative where it lies below the current folder."""
+    relative = os.path.relpath(file)
+    return file if relative.startswith("..") else relative

@@ -1,0 +1,1 @@
+"""One file a subject: data, modules, losses, gradients, optimizers."""

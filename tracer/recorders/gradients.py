@@ -1,0 +1,166 @@
+"""Backward passes: from where, of what, and which parameters the graph leads to."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from array import array
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...rules.finding import Line
+from ..quiet import blind
+from ..run import Backward
+from ..watch import Recorder, Watch
+from .data import readings
+from .modules import ModuleRecorder
+
+if TYPE_CHECKING:
+    from .optimizers import OptimizerRecorder
+
+MAX_NODES = 200_000
+MAX_PLACES = 512
+_is_compiling = torch.compiler.is_compiling
+
+
+class GradientRecorder(Recorder):
+    """Patches ``torch.autograd.backward``, through which ``Tensor.backward`` goes too."""
+
+    def __init__(self, watch: Watch, modules: ModuleRecorder, optimizers: OptimizerRecorder) -> None:
+        super().__init__(watch)
+        self._modules = modules
+        self._optimizers = optimizers
+        self._places: dict[Line | None, Backward] = {}
+        self.examine: Callable[[torch.Tensor, Backward], None] | None = None
+        """Called with a loss that is not finite, before its graph is freed."""
+        self.last: Backward | None = None
+
+    def attach(self) -> None:
+        """Patch the one function."""
+        self.patch(torch.autograd, "backward", self._wrapped)
+
+    def _wrapped(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            watch = self.watch
+            if _is_compiling() or not self.on or watch.in_backward or blind():
+                return original(tensors, *args, **kwargs)
+            place = None
+            try:
+                place = self._before(tensors)
+            except Exception as error:
+                watch.fail(self, error)
+            watch.in_backward = True
+            try:
+                result = original(tensors, *args, **kwargs)
+            finally:
+                watch.in_backward = False
+                self._modules.calls.clear()
+            if place is not None:
+                try:
+                    self._optimizers.after_backward(place)
+                except Exception as error:
+                    watch.fail(self._optimizers, error)
+            return result
+
+        return backward
+
+    def _before(self, tensors: Any) -> Backward | None:
+        watch = self.watch
+        self._modules.reset()
+        line = watch.here(3)
+        place = self._places.get(line)
+        if place is None:
+            if len(self._places) >= MAX_PLACES:
+                return None
+            place = self._places[line] = watch.record.new(Backward, line=line)
+        place.calls += 1
+        watch.backwards += 1
+        watch.record.touch(place)
+        self.last = place
+        for reading in readings(watch):
+            reading.trained()
+        for key in watch.losses_since_backward:
+            if key not in place.losses and len(place.losses) < 16:
+                place.losses.append(key)
+        watch.losses_since_backward.clear()
+        self._optimizers.before_backward(place)
+        loss = tensors if isinstance(tensors, torch.Tensor) else None
+        if loss is None and isinstance(tensors, list | tuple) and tensors and isinstance(tensors[0], torch.Tensor):
+            loss = tensors[0]
+        if loss is None or loss.numel() != 1:
+            return place
+        self._value(place, loss)
+        if loss.grad_fn is None:
+            place.leaf += 1
+        if place.calls <= 3 or math.log10(place.calls).is_integer():
+            self._walk(place, loss)
+        return place
+
+    def _value(self, place: Backward, loss: torch.Tensor) -> None:
+        watch = self.watch
+        step = watch.steps
+        if loss.device.type == "cpu" or watch.find_nan:
+            value = loss.detach().item()
+            self._keep(place, step, value)
+            if not math.isfinite(value) and self.examine is not None:
+                self.examine(loss, place)
+        else:
+            watch.numbers.later((loss.detach(),), lambda values: self._keep(place, step, values[0]))
+
+    def _keep(self, place: Backward, step: int, value: float) -> None:
+        if not math.isfinite(value):
+            place.nonfinite += 1
+        self.watch.record.add("objective", place.key, (place.key,), step, array("f", (value,)))
+
+    def _walk(self, place: Backward, loss: torch.Tensor) -> None:
+        """Follow the graph to its leaves."""
+        began = time.perf_counter()
+        reached = leaves_of(loss)
+        if reached is not None:
+            place.walked += 1
+            count = 0
+            for tensor in reached:
+                thing = self._modules.parameter(tensor, plain=type(tensor) is torch.Tensor)
+                thing.reached += 1
+                count += 1
+                self.watch.record.touch(thing)
+                if not thing.name:
+                    self._name_plain(tensor, thing)
+            place.parameters = count
+        self.watch.spent += time.perf_counter() - began
+
+    def _name_plain(self, tensor: torch.Tensor, thing: Any) -> None:
+        """A tensor that no module registers: perhaps some module holds it as a plain attribute."""
+        for _, root in self._modules.roots():
+            for reference, known in list(root.things.values()):
+                layer = reference()
+                for name, value in list(vars(layer).items()) if layer is not None else ():
+                    if value is tensor:
+                        thing.name, thing.plain = f"{known.name}.{name}", True
+                        thing.module, thing.line = known.key, known.line
+                        return
+
+
+def leaves_of(loss: torch.Tensor) -> list[torch.Tensor] | None:
+    """The leaf tensors to which gradients of ``loss`` flow; None where the graph is too large."""
+    if loss.grad_fn is None:
+        return []
+    seen = {loss.grad_fn}
+    queue = [loss.grad_fn]
+    found: dict[int, torch.Tensor] = {}
+    while queue:
+        node = queue.pop()
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, torch.Tensor):
+            found[id(variable)] = variable
+        for inner, _ in node.next_functions:
+            if inner is not None and inner not in seen:
+                seen.add(inner)
+                queue.append(inner)
+        if len(seen) > MAX_NODES:
+            return None
+    return list(found.values())

@@ -1,0 +1,212 @@
+"""Known losses, as modules and as functions: what they receive, and what their value is."""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from ...rules.finding import Line
+from ..quiet import blind
+from ..run import LossUse
+from ..watch import Recorder, Watch
+from .modules import ModuleRecorder
+
+CHECKED_FIRST = 20
+MAX_USES = 512
+CHECKED_ELEMENTS = 1 << 20
+_is_compiling = torch.compiler.is_compiling
+
+FUNCTIONS = {
+    "cross_entropy": ("input", "target"),
+    "nll_loss": ("input", "target"),
+    "binary_cross_entropy": ("input", "target"),
+    "binary_cross_entropy_with_logits": ("input", "target"),
+    "mse_loss": ("input", "target"),
+    "l1_loss": ("input", "target"),
+    "smooth_l1_loss": ("input", "target"),
+    "huber_loss": ("input", "target"),
+    "kl_div": ("input", "target"),
+    "poisson_nll_loss": ("input", "target"),
+    "gaussian_nll_loss": ("input", "target"),
+    "soft_margin_loss": ("input", "target"),
+    "multi_margin_loss": ("input", "target"),
+    "multilabel_margin_loss": ("input", "target"),
+    "multilabel_soft_margin_loss": ("input", "target"),
+}
+"""Functions of ``torch.nn.functional`` with the names of their first two arguments; the loss modules call these."""
+
+_SHAPE_ONLY = frozenset(
+    """ViewBackward0 ReshapeAliasBackward0 UnsafeViewBackward0 SqueezeBackward0 SqueezeBackward1 UnsqueezeBackward0
+    SelectBackward0 SliceBackward0 TransposeBackward0 PermuteBackward0 IndexBackward0 ToCopyBackward0 CloneBackward0
+    TBackward0 ExpandBackward0 AliasBackward0""".split()
+)
+"""Graph nodes that hand on the same numbers."""
+
+
+class LossRecorder(Recorder):
+    """Patches the loss functions only: other patched functions would break ``torch.jit.script``."""
+
+    def __init__(self, watch: Watch, modules: ModuleRecorder) -> None:
+        super().__init__(watch)
+        self._modules = modules
+        self._uses: dict[tuple[str, Line | None], LossUse] = {}
+        self._inside = False
+
+    def attach(self) -> None:
+        """Patch the functions; take the patches off while something is scripted."""
+        for name in FUNCTIONS:
+            self.patch(F, name, functools.partial(self._wrapped, name))
+        self.patch(torch.jit, "script", self._scripted)
+
+    def _scripted(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def script(*args: Any, **kwargs: Any) -> Any:
+            patched = {name: getattr(F, name) for name in FUNCTIONS}
+            for name, function in patched.items():
+                setattr(F, name, getattr(function, "__wrapped__", function))
+            try:
+                return original(*args, **kwargs)
+            finally:
+                for name, function in patched.items():
+                    setattr(F, name, function)
+
+        return script
+
+    def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        first, second = FUNCTIONS[name]
+
+        @functools.wraps(original)
+        def loss(*args: Any, **kwargs: Any) -> Any:
+            if _is_compiling() or not self.on or self._inside or self.watch.in_backward or blind():
+                return original(*args, **kwargs)
+            prediction = args[0] if args else kwargs.get(first)
+            target = args[1] if len(args) > 1 else kwargs.get(second)
+            use = None
+            if type(prediction) is torch.Tensor and isinstance(target, torch.Tensor):
+                try:
+                    use = self._use(name, args, kwargs)
+                    if use is not None:
+                        self._before(use, prediction, target)
+                except Exception as error:
+                    self.watch.fail(self, error)
+            self._inside = True
+            try:
+                result = original(*args, **kwargs)
+            finally:
+                self._inside = False
+            if use is not None and isinstance(result, torch.Tensor):
+                try:
+                    self._after(use, result)
+                except Exception as error:
+                    self.watch.fail(self, error)
+            return result
+
+        return loss
+
+    def _use(self, name: str, args: Any, kwargs: Any) -> LossUse | None:
+        line = self.watch.here(3)
+        use = self._uses.get((name, line))
+        if use is None and len(self._uses) < MAX_USES:
+            reduction = kwargs.get("reduction", "mean")
+            weighted = any(kwargs.get(k) is not None for k in ("weight", "pos_weight")) or kwargs.get("label_smoothing")
+            use = self._uses[name, line] = self.watch.record.new(
+                LossUse, line=line, function=name, reduction=str(reduction), weighted=bool(weighted)
+            )
+        return use
+
+    def _before(self, use: LossUse, prediction: torch.Tensor, target: torch.Tensor) -> None:
+        use.evaluations += 1
+        self.watch.record.touch(use)
+        self.watch.losses_since_backward[use.key] = None
+        if not (use.evaluations <= CHECKED_FIRST or self.watch.close):
+            return
+        use.checked += 1
+        use.input_shape, use.target_shape = list(prediction.shape), list(target.shape)
+        use.input_dtype, use.target_dtype = _dtype(prediction), _dtype(target)
+        use.maker = self._modules.maker(prediction)
+        use.made_by = _made_by(prediction)
+        if prediction.requires_grad or prediction.grad_fn is not None:
+            use.with_graph += 1
+        elif target.requires_grad:
+            use.gradient_in_target_only += 1
+        if not prediction.is_floating_point():
+            use.integer_input += 1
+            return
+        if prediction.dim() >= 1 and use.function in ("cross_entropy", "nll_loss"):
+            use.classes = prediction.shape[1] if prediction.dim() > 1 else prediction.shape[0]
+        if prediction.shape != target.shape and use.function in _ELEMENTWISE:
+            use.broadcast += 1
+        if 0 < prediction.numel() <= CHECKED_ELEMENTS:
+            self._measure(use, prediction.detach(), target.detach())
+
+    def _measure(self, use: LossUse, x: torch.Tensor, target: torch.Tensor) -> None:
+        with torch.no_grad():
+            if x.dtype in (torch.float16, torch.bfloat16):
+                x = x.float()
+            low, high = torch.aminmax(x)
+            numbers = [low, high]
+            rows = x.dim() > 1 and use.function in ("cross_entropy", "nll_loss", "kl_div")
+            if rows:
+                axis = -1 if use.function == "kl_div" else 1
+                numbers += [(x.sum(axis) - 1).abs().amax(), torch.logsumexp(x, axis).abs().amax()]
+            elif target.is_floating_point() and target.numel() > 1:
+                numbers.append(target.std())
+        size = x.numel()
+
+        def keep(values: list[float]) -> None:
+            least, most = values[:2]
+            use.low, use.high = min(use.low, least), max(use.high, most)
+            use.elements += size
+            use.positive += most > 1e-6
+            use.within_unit += least >= 0 and most <= 1
+            use.outside_unit += least < 0 or most > 1
+            if rows:
+                tolerance = 1e-3
+                use.probabilities += least >= 0 and values[2] < tolerance
+                use.log_probabilities += values[3] < 1e-2
+            elif len(values) > 2:
+                use.target_deviation = values[2]
+            self.watch.record.touch(use)
+
+        self.watch.numbers.later(numbers, keep)
+
+    def _after(self, use: LossUse, result: torch.Tensor) -> None:
+        if result.numel() != 1:
+            return
+        step, record = self.watch.steps, self.watch.record
+        training = torch.is_grad_enabled()
+
+        def keep(values: list[float]) -> None:
+            if use.first is None:
+                use.first = values[0]
+            use.last = values[0]
+            if training:
+                record.add("loss", use.key, (use.key,), step, array("f", values))
+
+        self.watch.numbers.later((result.detach(),), keep)
+
+
+_ELEMENTWISE = frozenset(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"))
+"""Losses that broadcast instead of failing."""
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _made_by(tensor: torch.Tensor) -> str:
+    """The operation that made the numbers; views and casts are looked through."""
+    node = tensor.grad_fn
+    for _ in range(6):
+        if node is None:
+            return ""
+        name = node.name()
+        if name not in _SHAPE_ONLY:
+            return name
+        node = next((n for n, _ in node.next_functions if n is not None), None)
+    return ""

@@ -1,0 +1,504 @@
+"""Modules: names as users write them, where they were made, in which mode they ran, and what came out."""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from array import array
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules import module as hooks
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.loss import _Loss
+
+from ...rules.finding import Line
+from ..quiet import blind
+from ..run import Module, Parameter, Pass
+from ..watch import Recorder, Watch
+from .data import fingerprint, on_host
+
+MAX_PASSES = 512
+MAX_INPUTS = 512
+WATCHED_FIRST, WATCHED_EVERY = 20, 16
+FLOW = 12
+MAX_CALLS = 8
+_is_compiling = torch.compiler.is_compiling
+
+
+class Root:
+    """What is known of an outermost module."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        self.name = name
+        self.count = -1
+        self.things: dict[int, tuple[weakref.ref[nn.Module], Module]] = {}
+        self.dependent: list[tuple[nn.Module, str]] = []
+        self.order = 0
+
+
+class Call(NamedTuple):
+    """A call of an outermost module that a backward pass may follow, with what is needed to run it again."""
+
+    module: weakref.ref[nn.Module]
+    args: Any
+    kwargs: Any
+    line: Line | None
+    rng: torch.Tensor | None
+    from_script: bool
+    """Its inputs are data, not results of another module."""
+
+
+class ModuleRecorder(Recorder):
+    """Global hooks on every module call, and on the registration of layers."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
+        self._made: dict[int, tuple[weakref.ref[nn.Module], Line | None]] = {}
+        self._roots: dict[int, tuple[weakref.ref[nn.Module], Root]] = {}
+        self._parameters: dict[int, tuple[weakref.ref[torch.Tensor], Parameter]] = {}
+        self._passes: dict[tuple[Any, ...], Pass] = {}
+        self._losses: dict[type, bool] = {}
+        self._outputs: dict[int, tuple[weakref.ref[torch.Tensor], int, Pass | None]] = {}
+        self._stack: list[nn.Module] = []
+        self._root: Root | None = None
+        self._pass: Pass | None = None
+        self._looking = False
+        self._last_with_weights: Module | None = None
+        self.flow: list[tuple[nn.Module, Any, Any]] = []
+        self.failed_in: nn.Module | None = None
+        self.failed_flow: list[tuple[nn.Module, Any, Any]] = []
+        self.failed_input: Any = None
+        self.current: nn.Module | None = None
+        """The outermost module that runs, or ran last."""
+        self.calls: list[Call] = []
+        """Outermost calls since the last backward pass, at most :data:`MAX_CALLS`."""
+        self._rng: torch.Tensor | None = None
+
+    def attach(self) -> None:
+        """Register the hooks that torch offers for all modules at once."""
+        for handle in (
+            hooks.register_module_parameter_registration_hook(self._parameter_registered),
+            hooks.register_module_module_registration_hook(self._module_registered),
+            hooks.register_module_forward_pre_hook(self._before),
+            hooks.register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
+        ):
+            self._undo.append(handle.remove)
+
+    # ------------------------------------------------------------------ where things are made
+
+    def _parameter_registered(self, module: nn.Module, name: str, parameter: Any) -> None:
+        if not _is_compiling():
+            self._note_made(module)
+
+    def _module_registered(self, module: nn.Module, name: str, child: Any) -> None:
+        if isinstance(child, nn.Module) and not _is_compiling():
+            self._note_made(child)
+
+    def _note_made(self, module: nn.Module) -> None:
+        key = id(module)
+        found = self._made.get(key)
+        if (found is None or found[0]() is not module) and self.on:
+            try:
+                self._made[key] = (weakref.ref(module), self.watch.here(3))
+            except Exception as error:
+                self.watch.fail(self, error)
+
+    def made_at(self, module: nn.Module) -> Line | None:
+        """Where a module was made, as far as a registration showed it."""
+        found = self._made.get(id(module))
+        return found[1] if found is not None and found[0]() is module else None
+
+    # ------------------------------------------------------------------ forward
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        if _is_compiling() or not self.on or self.watch.in_backward:
+            return
+        stack = self._stack
+        if stack:
+            stack.append(module)
+            if self._looking:
+                self._enter(module, args)
+            return
+        kind = self._losses.get(type(module))
+        if kind is None:
+            kind = self._losses[type(module)] = isinstance(module, _Loss)
+        if kind or blind():
+            return
+        stack.append(module)
+        try:
+            self._begin(module, args)
+        except Exception as error:
+            self.watch.fail(self, error)
+
+    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        stack = self._stack
+        if _is_compiling() or not stack or stack[-1] is not module:
+            if stack and not _is_compiling() and module in stack and not self.watch.in_backward:
+                del stack[stack.index(module) :]  # a hook of torch's or the script's was left early
+            return
+        try:
+            if output is None and len(stack) and self.failed_in is None:
+                self._raised(module, args, kwargs)
+            if not module._modules:
+                self.flow.append((module, _shapes(args), _shapes(output)))
+            if len(stack) > 1:
+                if self._looking and self.on:
+                    self._leave(module, args, output)
+            elif self.on:
+                self._finish(module, args, kwargs, output)
+        except Exception as error:
+            self.watch.fail(self, error)
+        finally:
+            stack.pop()
+
+    def reset(self) -> None:
+        """No module can be running now: a step or a backward pass is."""
+        self._stack.clear()
+
+    def _begin(self, module: nn.Module, args: Any) -> None:
+        watch = self.watch
+        root = self._known_root(module)
+        self.failed_in = None
+        self.flow.clear()
+        self.current = module
+        self._root = root
+        frame = watch.sites.frame(3)
+        line = None if frame is None else watch.sites.line(frame)
+        reading = watch.readings[-1] if watch.readings else None
+        loader = None if reading is None else reading.loader.key
+        training = module.training
+        dependent = next((name for layer, name in root.dependent if layer.training), "")
+        key = (id(root), line, training, bool(dependent), torch.is_grad_enabled(), loader)
+        found = self._passes.get(key)
+        if found is None:
+            if len(self._passes) >= MAX_PASSES:
+                self._pass, self._looking = None, False
+                return
+            found = self._passes[key] = watch.record.new(
+                Pass,
+                module=root.things[id(module)][1].key,
+                line=line,
+                training=training,
+                grad=torch.is_grad_enabled(),
+                loader=loader,
+                train_dependent=dependent,
+                eval_dependent=next((name for layer, name in root.dependent if not layer.training), ""),
+                first_step=watch.steps,
+            )
+        found.calls += 1
+        found.last_step = watch.steps
+        watch.record.touch(found)
+        self._pass = found
+        self._rng = torch.get_rng_state() if dependent and found.grad else None
+        self._looking = found.calls <= 3 or (watch.close and (found.grad or found.calls % WATCHED_EVERY == 0))
+        if self._looking:
+            root.order = 0
+            self._last_with_weights = None
+            self._outputs = {k: v for k, v in self._outputs.items() if v[0]() is not None}
+
+    def _finish(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """The outermost module returns."""
+        found = self._pass
+        root = self._root
+        if found is None or root is None:
+            return
+        inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
+        if found.grad:
+            self._keep_call(module, args, kwargs, found.line, inputs)
+        if found.calls <= WATCHED_FIRST or found.calls % WATCHED_EVERY == 0 or self._looking:
+            for tensor in inputs:
+                source = self._outputs.get(id(tensor))
+                if source is not None and source[0]() is tensor and source[2] is not None:
+                    source[2].consumed += 1
+                    self.watch.record.touch(source[2])
+            for tensor in inputs[:1]:
+                if len(found.inputs) < MAX_INPUTS and on_host(tensor) is not None:
+                    found.inputs.append(f"{fingerprint(tensor) & 0xFFFFFFFFFFFFFFFF:016x}")
+            self._watch_output(found, output)
+        if self._looking:
+            self._leave(module, args, output)
+        thing = root.things[id(module)][1]
+        thing.calls += 1
+
+    def _keep_call(self, module: nn.Module, args: Any, kwargs: Any, line: Line | None, inputs: list[Any]) -> None:
+        """Detached: the graph is not kept alive, and the numbers live until the backward pass anyway."""
+        if len(self.calls) >= MAX_CALLS:
+            self.calls.clear()
+        from_script = not any(t.requires_grad for t in inputs)
+        self.calls.append(Call(weakref.ref(module), _detached(args), _detached(kwargs), line, self._rng, from_script))
+
+    def _watch_output(self, found: Pass, output: Any) -> None:
+        """Ask the output whether a backward pass comes back to it."""
+        tensors = list(_tensors(output))
+        for tensor in tensors:
+            self._outputs[id(tensor)] = (weakref.ref(tensor), found.module, found)
+        with_graph = next((t for t in tensors if t.requires_grad and t.grad_fn is not None), None)
+        found.watched += 1
+        if with_graph is None:
+            return
+        found.graph += 1
+        state = [False]
+        record = self.watch.record
+
+        def came_back(gradient: torch.Tensor) -> None:
+            if not state[0]:
+                state[0] = True
+                found.used += 1
+                record.touch(found)
+
+        with_graph.register_hook(came_back)
+
+    # ------------------------------------------------------------------ close looks
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        began = time.perf_counter()
+        root = self._root
+        assert root is not None
+        if id(module) not in root.things or root.things[id(module)][0]() is not module:
+            self._learn(root, self._stack[0])
+            if id(module) not in root.things:
+                self._unregistered(root, module)
+        self.watch.spent += time.perf_counter() - began
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        began = time.perf_counter()
+        root = self._root
+        assert root is not None
+        found = root.things.get(id(module))
+        if found is None or output is None:
+            return
+        thing = found[1]
+        thing.calls += 1
+        if torch.is_grad_enabled():
+            thing.recorded_graph += 1
+        if not thing.order:
+            root.order += 1
+            thing.order = root.order
+        if not thing.output_shape:
+            thing.input_shape, thing.output_shape = _shape_text(_shapes(args)), _shape_text(_shapes(output))
+        self.watch.record.touch(thing)
+        for tensor in _tensors(output):
+            self._outputs[id(tensor)] = (weakref.ref(tensor), thing.key, self._pass if len(self._stack) == 1 else None)
+        if thing.leaf:
+            self._measure(root, module, thing, args, output)
+        self.watch.spent += time.perf_counter() - began
+
+    def _measure(self, root: Root, module: nn.Module, thing: Module, args: Any, output: Any) -> None:
+        if self._pass is None or not self._pass.grad or blind():
+            return
+        watch = self.watch
+        with torch.no_grad():
+            if type(output) is torch.Tensor and output.is_floating_point() and output.numel():
+                x = output.detach()
+                low, high = torch.aminmax(x)
+                numbers = (torch.linalg.vector_norm(x), x.sum(), low, high)
+                size, step = x.numel(), watch.steps
+
+                def keep(values: list[float]) -> None:
+                    norm, total, least, most = values
+                    row = array("f", (norm / size**0.5, total / size, least, most))
+                    watch.record.add("activation", thing.key, (thing.key,), step, row)
+
+                watch.numbers.later(numbers, keep)
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                if args and thing.looks < 1000 and type(args[0]) is torch.Tensor and args[0].dim() > 1:
+                    self._units(module, thing, args[0].detach())
+                self._last_with_weights = thing
+
+    def _units(self, module: nn.Module, thing: Module, x: torch.Tensor) -> None:
+        """Which units of its input are never anything but zero."""
+        axis = -1 if isinstance(module, nn.Linear) else 1
+        others = [a for a in range(x.dim()) if a != axis % x.dim()]
+        alive = (x != 0).any(dim=others[0]) if len(others) == 1 else (x != 0).flatten(2).any(2).any(0)
+        if isinstance(module, nn.Linear) and len(others) > 1:
+            alive = (x != 0).reshape(-1, x.shape[-1]).any(0)
+        feeder = self._last_with_weights
+        thing.feeder = None if feeder is None else feeder.key
+        before = self._alive.get(thing.key)
+        alive = alive if before is None or before.shape != alive.shape else before | alive
+        self._alive[thing.key] = alive
+        thing.looks += 1
+        size = alive.numel()
+
+        def keep(values: list[float]) -> None:
+            thing.units, thing.dead_units = size, size - round(values[0])
+            self.watch.record.touch(thing)
+
+        self.watch.numbers.later((alive.sum().to(torch.float32),), keep)
+
+    @property
+    def _alive(self) -> dict[int, torch.Tensor]:
+        return self.__dict__.setdefault("_alive_units", {})  # type: ignore[no-any-return]
+
+    def maker(self, tensor: torch.Tensor) -> int | None:
+        """The module whose output this very tensor is, if it was seen."""
+        found = self._outputs.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None
+
+    def _raised(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if sys.exc_info()[1] is not None:
+            self.failed_in = module
+            self.failed_input = _shapes((*args, *kwargs.values()))
+            self.failed_flow = self.flow[-FLOW:]
+
+    # ------------------------------------------------------------------ what modules there are
+
+    def _known_root(self, module: nn.Module) -> Root:
+        found = self._roots.get(id(module))
+        if found is not None and found[0]() is module:
+            return found[1]
+        root = Root(module, self._name(module))
+        self._roots[id(module)] = (weakref.ref(module), root)
+        self._learn(root, module)
+        return root
+
+    def _name(self, module: nn.Module) -> str:
+        """What the script calls the module."""
+        frame = self.watch.sites.frame(4)
+        for _ in range(4):
+            if frame is None:
+                break
+            for scope in (frame.f_locals, frame.f_globals):
+                for name, value in list(scope.items()):
+                    if value is module and name != "self" and not name.startswith("_"):
+                        return str(name)
+                    held = getattr(value, "__dict__", None) if name == "self" else None
+                    if isinstance(held, dict):
+                        inner = {**held, **held.get("_modules", {})}
+                        attribute = next((k for k, v in inner.items() if v is module), None)
+                        if attribute is not None:
+                            return attribute
+            frame = frame.f_back
+        return type(module).__name__
+
+    def _learn(self, root: Root, module: nn.Module) -> None:
+        """Name the modules below, and their parameters."""
+        top: int | None = None
+        root.dependent = []
+        for path, layer in module.named_modules():
+            path = ".".join(p for p in path.split(".") if p not in ("module", "_orig_mod"))
+            name = f"{root.name}.{path}" if path else root.name
+            thing = self._module(root, layer, name, top, True)
+            if top is None:
+                top = thing.key
+                thing.root = None
+            if thing.train_dependent:
+                root.dependent.append((layer, name))
+
+    def _module(self, root: Root, layer: nn.Module, name: str, top: int | None, registered: bool) -> Module:
+        known = root.things.get(id(layer))
+        if known is not None and known[0]() is layer:
+            return known[1]
+        thing: Module = self.watch.record.new(
+            Module,
+            name=name,
+            class_name=type(layer).__name__,
+            line=self.made_at(layer),
+            root=top,
+            registered=registered,
+            leaf=not layer._modules,
+            train_dependent=_train_dependent(layer),
+        )
+        root.things[id(layer)] = (weakref.ref(layer), thing)
+        for parameter_name, parameter in layer._parameters.items():
+            if parameter is not None:
+                self.parameter(parameter, f"{name}.{parameter_name}", thing, plain=not registered)
+        return thing
+
+    def _unregistered(self, root: Root, module: nn.Module) -> None:
+        name = f"{root.name}.<{type(module).__name__}>"
+        top = root.things[id(self._stack[0])][1].key
+        self._module(root, module, name, top, False)
+        for path, layer in module.named_modules():
+            if path:
+                self._module(root, layer, f"{name}.{path}", top, False)
+
+    def parameter(
+        self, tensor: torch.Tensor, name: str = "", module: Module | None = None, plain: bool = False
+    ) -> Parameter:
+        """The noun of a tensor that is trained; named as soon as some module is known to own it."""
+        found = self._parameters.get(id(tensor))
+        thing: Parameter
+        if found is not None and found[0]() is tensor:
+            thing = found[1]
+            if module is not None and thing.module is None:
+                thing.name, thing.module, thing.line, thing.plain = name, module.key, module.line, plain
+                self.watch.record.touch(thing)
+            return thing
+        thing = self.watch.record.new(
+            Parameter,
+            name=name,
+            shape=list(tensor.shape),
+            size=tensor.numel(),
+            module=None if module is None else module.key,
+            line=None if module is None else module.line,
+            plain=plain,
+            trainable=tensor.requires_grad,
+        )
+        self._parameters[id(tensor)] = (weakref.ref(tensor), thing)
+        return thing
+
+    def roots(self) -> list[tuple[nn.Module, Root]]:
+        """Every outermost module that is still there."""
+        return [(module, root) for reference, root in self._roots.values() if (module := reference()) is not None]
+
+    def thing_of(self, module: nn.Module | None) -> Module | None:
+        """The noun of a module, seen from the outermost one that ran last."""
+        if module is None or self._root is None:
+            return None
+        found = self._root.things.get(id(module))
+        return found[1] if found is not None and found[0]() is module else None
+
+
+def _train_dependent(layer: nn.Module) -> bool:
+    if isinstance(layer, _DropoutNd):
+        return layer.p > 0
+    if isinstance(layer, _BatchNorm):
+        return layer.track_running_stats
+    if isinstance(layer, nn.RNNBase):
+        return layer.dropout > 0 and layer.num_layers > 1
+    return isinstance(layer, nn.MultiheadAttention) and layer.dropout > 0
+
+
+def _tensors(value: Any, depth: int = 0) -> Any:
+    """The tensors in an output: itself, or in lists, tuples, dicts and data classes of outputs."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif depth < 3:
+        if isinstance(value, dict):
+            value = value.values()
+        elif not isinstance(value, list | tuple):
+            return
+        for item in list(value)[:8]:
+            yield from _tensors(item, depth + 1)
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if type(value) in (tuple, list):
+        return type(value)(_detached(v) for v in value)
+    if type(value) is dict:
+        return {k: _detached(v) for k, v in value.items()}
+    return value
+
+
+def _shapes(value: Any) -> Any:
+    """Shapes in place of tensors: nothing of the script's is kept alive."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    if isinstance(value, tuple):
+        return [_shapes(v) for v in value if isinstance(v, torch.Tensor | tuple)]
+    return None
+
+
+def _shape_text(shapes: Any) -> str:
+    if isinstance(shapes, tuple):
+        return "×".join(map(str, shapes)) or "scalar"
+    if isinstance(shapes, list):
+        return ", ".join(filter(None, map(_shape_text, shapes)))
+    return ""

@@ -1,0 +1,515 @@
+"""The nouns of a recorded run: what rules read, live or years later, without torch.
+
+Everything here is a plain number, text or list. Recorders fill it in while the script runs
+(:mod:`.recorders`), :mod:`.store` writes it down and reads it back, rules only read it.
+
+Units: *steps* count calls of ``optimizer.step`` over all optimizers, in order; times are seconds. State is
+bounded: a noun stands for a place or an object of the program, not for an event, and streams of
+numbers thin themselves out (:class:`Stream`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+from ..rules.finding import Line
+
+SCHEMA = 1
+"""Version of the record; raised whenever an older reader could misread a newer record."""
+
+MAX_POINTS = 2048
+"""Rows that a stream keeps; past it every second one is dropped, again and again."""
+
+
+@dataclass(slots=True)
+class Thing:
+    """What all nouns have: a key, unique among the nouns of its kind."""
+
+    KIND: ClassVar[str] = ""
+    LINES: ClassVar[tuple[str, ...]] = ()
+    key: int
+
+
+@dataclass(slots=True)
+class Epoch:
+    """One iteration over a loader. Digests are of content (a sample of it) or of indices; "" where not known.
+
+    ``labels`` is the digest of the sequence of labels, ``order`` that of the sample indices, ``content`` that of the
+    batches. ``repeats`` counts batches whose content came before in the same iteration. ``trained`` counts
+    batches that were followed by a backward pass. ``first`` is the digest of the first batch.
+    """
+
+    batches: int = 0
+    complete: bool = False
+    order: str = ""
+    content: str = ""
+    labels: str = ""
+    first: str = ""
+    repeats: int = 0
+    trained: int = 0
+    step: int = 0
+
+
+@dataclass(slots=True)
+class Loader(Thing):
+    """A ``DataLoader``. ``line`` is where it was made, ``read_at`` where it is iterated over."""
+
+    KIND = "loader"
+    LINES = ("line", "read_at")
+    line: Line | None = None
+    read_at: Line | None = None
+    dataset: str = ""
+    sampler: str = ""
+    map_style: bool = True
+    samples: int | None = None
+    batch_size: int | None = None
+    batches_per_epoch: int | None = None
+    workers: int = 0
+    batches: int = 0
+    training_batches: int = 0
+    iterations: int = 0
+    epochs: list[Epoch] = field(default_factory=list)
+    # Labels (integer targets, one a sample).
+    labels: dict[str, int] = field(default_factory=dict)
+    """Class -> samples seen, at most 4096 classes."""
+    label_runs: list[float] = field(default_factory=list)
+    """Of the first complete epoch's label sequence: samples, runs of equal labels, expected runs, their deviation."""
+    labelled_batches: int = 0
+    single_label_batches: int = 0
+    # Contents, from the batches that were looked into.
+    inspected: int = 0
+    shape: list[int] = field(default_factory=list)
+    dtype: str = ""
+    nonfinite_batches: int = 0
+    constant_batches: int = 0
+    """Batches whose input is one single number."""
+    constant_value: float = 0.0
+    constant_channels: list[int] = field(default_factory=list)
+    """Channels (axis 1) or features that never varied in any inspected batch."""
+    channels: int = 0
+    duplicated: int = 0
+    compared: int = 0
+    """Samples compared within their batches, and how many equalled another one there."""
+    minimum: float = float("inf")
+    maximum: float = float("-inf")
+    mean: float = 0.0
+    deviation: float = 0.0
+
+
+@dataclass(slots=True)
+class Module(Thing):
+    """An ``nn.Module`` that ran. ``name`` is as users write it (``model.encoder.fc1``); shapes are texts."""
+
+    KIND = "module"
+    LINES = ("line",)
+    name: str = ""
+    class_name: str = ""
+    line: Line | None = None
+    root: int | None = None
+    registered: bool = True
+    """False: it ran inside ``root``'s forward but is not among its sub-modules."""
+    leaf: bool = True
+    train_dependent: bool = False
+    """Behaves differently in training: dropout with a rate, batch normalisation with running statistics."""
+    calls: int = 0
+    recorded_graph: int = 0
+    """Calls with gradients switched on (of the calls that were looked at)."""
+    order: int = 0
+    """Position in the first forward pass that it ran in."""
+    input_shape: str = ""
+    output_shape: str = ""
+    loaded: bool = False
+    """``load_state_dict`` wrote to it or to what contains it."""
+    # Units of its input (features or channels): how many never were anything but zero.
+    units: int = 0
+    dead_units: int = 0
+    looks: int = 0
+    feeder: int | None = None
+    """The module with parameters that ran just before it, whose units these are."""
+
+
+@dataclass(slots=True)
+class Parameter(Thing):
+    """A tensor that is trained, or that looks as if it should be."""
+
+    KIND = "parameter"
+    LINES = ("line",)
+    name: str = ""
+    shape: list[int] = field(default_factory=list)
+    size: int = 0
+    module: int | None = None
+    line: Line | None = None
+    plain: bool = False
+    """A tensor with gradient that no module registers."""
+    trainable: bool = True
+    optimizers: list[int] = field(default_factory=list)
+    steps: int = 0
+    with_gradient: int = 0
+    """Steps of its optimizers, and how many of them found a gradient."""
+    looked: int = 0
+    nonzero: int = 0
+    """Steps whose gradient norm was read, and how many were not zero."""
+    checked: int = 0
+    moved: int = 0
+    """Steps before and after which the values were compared, and how many changed them."""
+    reached: int = 0
+    """Backward graphs, of those walked, that lead to it."""
+    loaded: bool = False
+    moved_by_hand: bool = False
+    """Something that is neither an optimizer nor a checkpoint changed its values."""
+    frozen_steps: int = 0
+    """Steps of its optimizer at which it did not require gradients."""
+
+
+@dataclass(slots=True)
+class Optimizer(Thing):
+    """An optimizer. A *cycle* is the time from one of its steps to the next."""
+
+    KIND = "optimizer"
+    LINES = ("line", "step_line", "uncleared_line", "cleared_line")
+    line: Line | None = None
+    step_line: Line | None = None
+    class_name: str = ""
+    parameters: list[int] = field(default_factory=list)
+    steps: int = 0
+    without_gradient: int = 0
+    """Steps at which every gradient was None."""
+    cycles: int = 0
+    uncleared: int = 0
+    """Cycles examined, and those whose step used gradients left over from the step before."""
+    uncleared_line: Line | None = None
+    """The backward pass that added to the left-over gradients."""
+    zeroed: int = 0
+    """Cycles with a backward pass whose gradients were cleared before the step."""
+    cleared_line: Line | None = None
+    rates: list[float] = field(default_factory=list)
+    skipped: int = 0
+    """Steps that a GradScaler left out."""
+
+
+@dataclass(slots=True)
+class LossUse(Thing):
+    """A place where a known loss is evaluated; ``checked`` evaluations had their inputs looked at."""
+
+    KIND = "loss"
+    LINES = ("line",)
+    line: Line | None = None
+    function: str = ""
+    reduction: str = "mean"
+    weighted: bool = False
+    evaluations: int = 0
+    with_graph: int = 0
+    checked: int = 0
+    input_shape: list[int] = field(default_factory=list)
+    target_shape: list[int] = field(default_factory=list)
+    input_dtype: str = ""
+    target_dtype: str = ""
+    made_by: str = ""
+    """The operation that made the input, as its graph node says (``SoftmaxBackward0``), "" if none."""
+    maker: int | None = None
+    """The module that made the input, where one did."""
+    probabilities: int = 0
+    """Checked evaluations whose input rows are non-negative and sum to 1."""
+    log_probabilities: int = 0
+    """Checked evaluations whose rows of exp(input) sum to 1."""
+    positive: int = 0
+    """Checked evaluations with a positive number in the input."""
+    within_unit: int = 0
+    """Checked evaluations whose whole input lies in [0, 1]."""
+    outside_unit: int = 0
+    low: float = float("inf")
+    high: float = float("-inf")
+    elements: int = 0
+    broadcast: int = 0
+    integer_input: int = 0
+    gradient_in_target_only: int = 0
+    classes: int | None = None
+    target_deviation: float = 0.0
+    """Standard deviation of the targets of the checked evaluations (regression)."""
+    first: float | None = None
+    last: float | None = None
+
+
+@dataclass(slots=True)
+class Pass(Thing):
+    """Forward calls of an outermost module from one line, in one mode, on one loader's batches.
+
+    ``watched`` calls were asked whether a backward pass came back to them, ``used`` ones were.
+    """
+
+    KIND = "pass"
+    LINES = ("line",)
+    module: int = 0
+    line: Line | None = None
+    training: bool = True
+    grad: bool = True
+    loader: int | None = None
+    train_dependent: str = ""
+    """Name of a layer in training mode that behaves differently there, "" if there is none."""
+    eval_dependent: str = ""
+    """The same for evaluation mode."""
+    calls: int = 0
+    watched: int = 0
+    used: int = 0
+    graph: int = 0
+    """Calls whose output carried a graph."""
+    consumed: int = 0
+    """Calls whose output went into another outermost module as it was."""
+    first_step: int = 0
+    last_step: int = 0
+    inputs: list[str] = field(default_factory=list)
+    """Digests of the inputs of the latest calls, at most 512."""
+
+
+@dataclass(slots=True)
+class Backward(Thing):
+    """A place where ``backward`` is called. ``walked`` graphs were followed to their leaves."""
+
+    KIND = "backward"
+    LINES = ("line",)
+    line: Line | None = None
+    calls: int = 0
+    walked: int = 0
+    parameters: int = 0
+    """Parameters that the last walked graph reached."""
+    leaf: int = 0
+    """Calls on a tensor that no operation made."""
+    nonfinite: int = 0
+    steps: int = 0
+    """Optimizer steps that followed directly."""
+    losses: list[int] = field(default_factory=list)
+    """Uses of known losses that were evaluated just before."""
+
+
+@dataclass(slots=True)
+class Clip(Thing):
+    """A place where gradients are clipped by norm or value."""
+
+    KIND = "clip"
+    LINES = ("line",)
+    line: Line | None = None
+    function: str = ""
+    limit: float = 0.0
+    calls: int = 0
+    steps: int = 0
+    """Steps that followed a call, of which ``exceeded`` had larger gradients than the limit allows."""
+    exceeded: int = 0
+    largest: float = 0.0
+    without_gradient: int = 0
+    """Calls that found no gradient."""
+
+
+@dataclass(slots=True)
+class Scheduler(Thing):
+    """A learning-rate scheduler."""
+
+    KIND = "scheduler"
+    LINES = ("line", "step_line")
+    line: Line | None = None
+    step_line: Line | None = None
+    class_name: str = ""
+    steps: int = 0
+
+
+@dataclass(slots=True)
+class NonFinite(Thing):
+    """The first number that was not finite: the operation that made it, and from what."""
+
+    KIND = "nonfinite"
+    LINES = ("line", "loss_line")
+    line: Line | None = None
+    loss_line: Line | None = None
+    operation: str = ""
+    module: int | None = None
+    step: int = 0
+    where: str = ""
+    """``forward``, ``gradient``, ``input``, ``weights`` or ``loss``: in which part it was found."""
+    low: float | None = None
+    high: float | None = None
+    count: int = 0
+    size: int = 0
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Failure(Thing):
+    """An exception that ended the script, with the modules that ran up to it."""
+
+    KIND = "failure"
+    LINES = ("line",)
+    line: Line | None = None
+    type: str = ""
+    message: str = ""
+    module: int | None = None
+    """The innermost module whose forward was running."""
+    flow: list[list[str]] = field(default_factory=list)
+    """The last modules of the pass: name, class, input shapes, output shapes."""
+    loss: int | None = None
+
+
+@dataclass(slots=True)
+class Note(Thing):
+    """Something that could not be observed, and why."""
+
+    KIND = "note"
+    text: str = ""
+
+
+KINDS: tuple[type[Thing], ...] = (
+    Loader,
+    Module,
+    Parameter,
+    Optimizer,
+    LossUse,
+    Pass,
+    Backward,
+    Clip,
+    Scheduler,
+    NonFinite,
+    Failure,
+    Note,
+)
+
+
+class Series(NamedTuple):
+    """Values of one quantity over steps."""
+
+    steps: list[int]
+    values: list[float]
+
+
+class Stream:
+    """Rows of numbers over steps, all of the same things in the same order: ``layout`` holds their keys.
+
+    Bounded: after :data:`MAX_POINTS` rows only every second one is kept, and only every second one of
+    those that follow; ``stride`` says how many rows one stands for.
+    """
+
+    __slots__ = ("layout", "name", "owner", "rows", "seen", "steps", "stride")
+
+    def __init__(self, name: str, owner: int, layout: Iterable[int]) -> None:
+        self.name = name
+        self.owner = owner
+        self.layout = tuple(layout)
+        self.steps: array[int] = array("q")
+        self.rows: list[array[float]] = []
+        self.stride = 1
+        self.seen = 0
+
+    def add(self, step: int, row: array[float]) -> bool:
+        """Keep a row; False where it is one of those left out."""
+        self.seen += 1
+        if (self.seen - 1) % self.stride:
+            return False
+        self.steps.append(step)
+        self.rows.append(row)
+        if len(self.rows) > MAX_POINTS:
+            del self.rows[1::2]
+            del self.steps[1::2]
+            self.stride *= 2
+        return True
+
+    def column(self, key: int, part: int = 0, parts: int = 1) -> Series:
+        """One thing's values; ``part`` of ``parts`` where each thing has several numbers in a row."""
+        index = self.layout.index(key) * parts + part
+        return Series(list(self.steps), [row[index] for row in self.rows])
+
+    @property
+    def last(self) -> array[float]:
+        """The latest row."""
+        return self.rows[-1]
+
+
+@dataclass
+class Run:
+    """One process of one run."""
+
+    meta: dict[str, Any] = field(default_factory=dict)
+    things: dict[str, dict[int, Any]] = field(default_factory=lambda: {kind.KIND: {} for kind in KINDS})
+    streams: dict[tuple[str, int], Stream] = field(default_factory=dict)
+    text: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Source lines as they were when the script ran."""
+    finished: bool = False
+    """The script ended while it was being watched (not killed)."""
+
+    def of(self, kind: str, key: int | None) -> Any:
+        """One noun, None where there is none."""
+        return None if key is None else self.things[kind].get(key)
+
+    @property
+    def loaders(self) -> list[Loader]:
+        """All data loaders, in the order of their first use."""
+        return list(self.things["loader"].values())
+
+    @property
+    def modules(self) -> list[Module]:
+        """All modules that ran."""
+        return list(self.things["module"].values())
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """All parameters known."""
+        return list(self.things["parameter"].values())
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """All optimizers."""
+        return list(self.things["optimizer"].values())
+
+    @property
+    def losses(self) -> list[LossUse]:
+        """All places where a known loss is evaluated."""
+        return list(self.things["loss"].values())
+
+    @property
+    def passes(self) -> list[Pass]:
+        """All kinds of forward calls of outermost modules."""
+        return list(self.things["pass"].values())
+
+    @property
+    def backwards(self) -> list[Backward]:
+        """All places where ``backward`` is called."""
+        return list(self.things["backward"].values())
+
+    @property
+    def clips(self) -> list[Clip]:
+        """All places where gradients are clipped."""
+        return list(self.things["clip"].values())
+
+    @property
+    def schedulers(self) -> list[Scheduler]:
+        """All learning-rate schedulers."""
+        return list(self.things["scheduler"].values())
+
+    @property
+    def nonfinite(self) -> list[NonFinite]:
+        """First numbers that were not finite."""
+        return list(self.things["nonfinite"].values())
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The exception that ended the script, if one did."""
+        return list(self.things["failure"].values())
+
+    @property
+    def notes(self) -> list[Note]:
+        """What could not be observed."""
+        return list(self.things["note"].values())
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps so far."""
+        return int(self.meta.get("steps", 0))
+
+    def stream(self, name: str, owner: int = 0) -> Stream | None:
+        """A stream of numbers, None where nothing was recorded."""
+        found = self.streams.get((name, owner))
+        return found if found is not None and found.rows else None
+
+    def all_things(self) -> Iterator[Thing]:
+        """Every noun."""
+        for things in self.things.values():
+            yield from list(things.values())

@@ -1,0 +1,76 @@
+"""Which line of the user's program is running: the first frame that is neither torch's nor ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from types import CodeType, FrameType
+
+from ..rules.finding import Line
+
+MAX_FRAMES = 80
+_OURS, _LIBRARY, _USER = 0, 1, 2
+# As the interpreter spells it: a package may be reached through a link.
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PATHS = sysconfig.get_paths()
+_LIBRARIES = tuple({_PATHS[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+class Sites:
+    """Finds lines, remembering what it learned of each code object."""
+
+    def __init__(self, torch_folder: str) -> None:
+        self._skipped = (torch_folder + os.sep, _HERE, "<frozen")
+        self._kinds: dict[CodeType, int] = {}
+        self._lines: dict[tuple[CodeType, int], Line] = {}
+
+    def here(self, depth: int = 1) -> Line | None:
+        """The user's line; that of another library where no file of the user's is on the stack."""
+        frame = self.frame(depth + 1)
+        return None if frame is None else self.line(frame)
+
+    def frame(self, depth: int = 1) -> FrameType | None:
+        """The innermost frame of the user's."""
+        kinds = self._kinds
+        frame: FrameType | None = sys._getframe(depth)
+        library: FrameType | None = None
+        for _ in range(MAX_FRAMES):
+            if frame is None:
+                break
+            code = frame.f_code
+            kind = kinds.get(code)
+            if kind is None:
+                kind = kinds[code] = self._kind(code.co_filename)
+            if kind == _USER:
+                return frame
+            if kind == _LIBRARY and library is None:
+                library = frame
+            frame = frame.f_back
+        return library
+
+    def line(self, frame: FrameType) -> Line:
+        """A frame's current line."""
+        code, row = frame.f_code, frame.f_lineno
+        found = self._lines.get((code, row))
+        if found is None:
+            function = "" if code.co_name == "<module>" else code.co_qualname
+            found = self._lines[code, row] = Line(os.path.abspath(code.co_filename), row, function)
+        return found
+
+    def is_user(self, file: str) -> bool:
+        """Whether a file is neither torch's, ours, nor an installed library's."""
+        return self._kind(file) == _USER
+
+    def _kind(self, file: str) -> int:
+        # Our examples and tests lie below our own folder: only the package's code is ours.
+        if file.startswith(_HERE) and file[len(_HERE) :].split(os.sep, 1)[0] in _OUR_FOLDERS:
+            return _OURS
+        if file.startswith((self._skipped[0], self._skipped[2])):
+            return _OURS
+        if file.startswith(_LIBRARIES) or (file.startswith("<") and not file.startswith(("<stdin", "<ipython"))):
+            return _LIBRARY
+        return _USER
+
+
+_OUR_FOLDERS = frozenset(("analyzer", "interfaces", "reports", "rules", "tracer", "__init__.py", "__main__.py"))
