@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .analyzer.result import ScanResult
+    from .interfaces.trace import Tracing
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "scan"]
+__all__ = ["__version__", "scan", "trace"]
 
 _PathLike = str | os.PathLike[str]
 
@@ -47,17 +48,62 @@ def scan(
     ``result.problems``.
     """
     from .interfaces.scan import Request, run
+    from .interfaces.selection import Wanted
 
     named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     request = Request(
         paths=tuple(named),
-        select=None if select is None else tuple(select),
-        ignore=tuple(ignore),
-        extend_select=tuple(extend_select),
-        min_confidence=min_confidence,
-        config=config,
+        wanted=Wanted(
+            select=None if select is None else tuple(select),
+            ignore=tuple(ignore),
+            extend_select=tuple(extend_select),
+            min_confidence=min_confidence,
+            config=config,
+        ),
         jobs=jobs,
         cache=cache,
         overlay=dict(overlay or {}),
     )
     return run(request).result
+
+
+def trace(
+    *,
+    run_dir: _PathLike | None = None,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    extend_select: Sequence[str] = (),
+    min_confidence: str | None = None,
+    config: _PathLike | None = None,
+    every: int | None = None,
+    find_nan: bool = False,
+    quiet: bool = False,
+) -> Tracing:
+    """Watch what trains inside a ``with`` block, in a notebook or a script of one's own.
+
+    >>> with nnaudit.trace() as run:
+    ...     train(model, loader)
+    >>> run.findings
+
+    Models made before the block are seen too, but without the lines that made them. The selection is that of
+    :func:`scan`. With ``run_dir`` the run is recorded there; ``every`` and ``find_nan`` are as for ``nnaudit trace``;
+    ``quiet`` prints nothing. Raises ``nnaudit.interfaces.trace.Unavailable`` without torch, ``ValueError`` for a
+    wrong selection.
+    """
+    from pathlib import Path
+
+    from .interfaces import trace as tracing
+    from .interfaces.selection import Wanted
+
+    tracing.require_torch()
+    wanted = Wanted(
+        select=None if select is None else tuple(select),
+        ignore=tuple(ignore),
+        extend_select=tuple(extend_select),
+        min_confidence=min_confidence,
+        config=config,
+    )
+    judge, problems = tracing.prepare(wanted, Path())
+    if problems:
+        raise ValueError("; ".join(map(str, problems)))
+    return tracing.Tracing(judge, None if run_dir is None else Path(run_dir), quiet, every=every, find_nan=find_nan)

@@ -21,6 +21,7 @@ from ..reports import FORMATS, TEXT_FORMATS
 if TYPE_CHECKING:
     from ..rules.rule import Rule
     from .scan import Outcome, Request
+    from .selection import Wanted
 
 NOTHING_FOUND, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 PROGRAM = "nnaudit"
@@ -71,20 +72,30 @@ def _list_option(*names: str, help: str) -> Callable[[Any], Any]:
     return click.option(*names, multiple=True, metavar="RULES", help=help)
 
 
+def _selection_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The options by which every command that judges something chooses rules."""
+    options = (
+        _list_option("--select", help="Rules to run: codes, prefixes such as NN3, names, or ALL; separated by commas."),
+        _list_option("--ignore", help="Rules not to run."),
+        _list_option("--extend-select", help="Rules to run in addition."),
+        click.option("--min-confidence", type=click.Choice(["certain", "likely"]), help="Also show likely findings."),
+        click.option("--config", type=click.Path(), help="Use this configuration file instead of the nearest one."),
+        click.option("--exit-zero", is_flag=True, help="Exit with 0 although there are findings."),
+        click.option("--output-format", type=click.Choice(list(FORMATS)), default="full", show_default=True),
+        click.option("--output-file", "-o", type=click.Path(dir_okay=False), help="Write the report there."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @cli.command()
 @click.argument("paths", nargs=-1, type=click.Path(allow_dash=True))
-@_list_option("--select", help="Rules to run: codes, prefixes such as NN3, names, or ALL; separated by commas.")
-@_list_option("--ignore", help="Rules not to run.")
-@_list_option("--extend-select", help="Rules to run in addition.")
-@click.option("--min-confidence", type=click.Choice(["certain", "likely"]), help="Also show likely findings.")
+@_selection_options
 @click.option("--show-unknown", is_flag=True, help="List the training loops that were not fully understood, and why.")
 @click.option("--statistics", is_flag=True, help="Show counts by rule instead of the findings.")
-@click.option("--exit-zero", is_flag=True, help="Exit with 0 although there are findings.")
 @click.option("--jobs", "-j", default="auto", metavar="N", help="Processes for parsing; default: one for each CPU.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
-@click.option("--output-format", type=click.Choice(list(FORMATS)), default="full", show_default=True)
-@click.option("--output-file", "-o", type=click.Path(dir_okay=False), help="Write the report there.")
-@click.option("--config", type=click.Path(), help="Use this configuration file instead of the nearest one.")
 @click.option("--stdin-filename", type=click.Path(), help="The path that the text read through - belongs to.")
 def scan(paths: tuple[str, ...], output_format: str, output_file: str | None, **options: Any) -> int:
     """Scan files and folders (default: the current one) from their source alone.
@@ -125,15 +136,23 @@ def _request(paths: tuple[str, ...], options: dict[str, Any]) -> Request:
         raise click.UsageError("--stdin-filename needs - as a path")
     return Request(
         paths=paths or (".",),
+        wanted=_wanted(options),
+        jobs=_jobs(options["jobs"]),
+        cache=not options["no_cache"],
+        overlay=overlay,
+        explain_unknown=options["show_unknown"],
+    )
+
+
+def _wanted(options: dict[str, Any]) -> Wanted:
+    from .selection import Wanted
+
+    return Wanted(
         select=_split(options["select"]) or None,
         ignore=_split(options["ignore"]),
         extend_select=_split(options["extend_select"]),
         min_confidence=options["min_confidence"],
         config=options["config"],
-        jobs=_jobs(options["jobs"]),
-        cache=not options["no_cache"],
-        overlay=overlay,
-        explain_unknown=options["show_unknown"],
     )
 
 
@@ -264,6 +283,51 @@ class _Bar:
         """Take the bar off the screen."""
         if self._shown is not None:
             self._shown.stop()
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("-m", "as_module", is_flag=True, help="SCRIPT is a module or package, as for python -m.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="End the run after N optimizer steps: a preflight.")
+@click.option("--every", type=click.IntRange(1), metavar="K", help="Look closely at every K-th step; default: by cost.")
+@click.option("--run-dir", type=click.Path(file_okay=False), help="Record the run there; default: nnaudit_runs/...")
+@click.option("--eager", is_flag=True, help="Switch torch.compile off, so that activations can be seen.")
+@click.option("--find-nan", is_flag=True, help="Wait for every loss on accelerators, to catch the first bad number.")
+@_selection_options
+def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
+    """Run SCRIPT as Python would, and watch what it trains; nothing in the script needs to change.
+
+    Everything that nnaudit says goes to standard error (or to --output-file), so the script's own output stays as it
+    is. Exit status: the script's own where that is not 0, else 1 for findings, 2 if nothing could be watched.
+    """
+    from .run_script import run_script
+
+    return run_script(script, arguments, _wanted(options), options)
+
+
+@cli.command()
+@click.argument("run", required=False, type=click.Path())
+@_selection_options
+def report(run: str | None, output_format: str, output_file: str | None, **options: Any) -> int:
+    """Judge a recorded RUN (a folder; default: the latest below nnaudit_runs) again."""
+    from pathlib import Path
+
+    from ..tracer.store import NotARecord
+    from . import trace as tracing
+
+    judge, problems = tracing.prepare(_wanted(options), Path())
+    for problem in problems:
+        click.echo(f"error: {_plain(str(problem))}", err=True)
+    try:
+        judgement = tracing.report(Path(run) if run else tracing.latest_run(), judge)
+    except NotARecord as error:
+        raise click.ClickException(str(error)) from None
+    color = output_file is None and _colored(sys.stdout)
+    written = _write(judgement.text(output_format, color=color), output_file)
+    if problems or not written:
+        return FAILED
+    return FOUND if judgement.findings and not options["exit_zero"] else NOTHING_FOUND
 
 
 @cli.command()

@@ -32,7 +32,7 @@ JUDGE_EVERY = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How to watch: ``steps`` ends the run after so many optimizer steps, ``every`` fixes the interval of close looks."""
+    """How to watch: ``steps`` optimizer steps at most, close looks ``every`` so many of them (None: by cost)."""
 
     run_dir: Path | None = None
     steps: int | None = None
@@ -89,6 +89,11 @@ class Tracer:
         """What was recorded so far."""
         return self.record.run
 
+    @property
+    def is_owner(self) -> bool:
+        """False in a forked child that came back to the caller."""
+        return os.getpid() == self._pid
+
     def attach(self) -> Tracer:
         """Begin."""
         self.record.start()
@@ -99,7 +104,7 @@ class Tracer:
 
     def detach(self) -> Run:
         """End: take everything off and write the rest."""
-        if os.getpid() != self._pid:
+        if not self.is_owner:
             return self.run
         self.watch.numbers.fetch(wait=True)
         for recorder in reversed(self.recorders):

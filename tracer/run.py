@@ -38,8 +38,8 @@ class Epoch:
     """One iteration over a loader. Digests are of content (a sample of it) or of indices; "" where not known.
 
     ``labels`` is the digest of the sequence of labels, ``order`` that of the sample indices, ``content`` that of the
-    batches. ``repeats`` counts batches whose content came before in the same iteration. ``trained`` counts
-    batches that were followed by a backward pass. ``first`` is the digest of the first batch.
+    batches (all tensors of each). ``repeats`` counts batches whose content came before in the same iteration.
+    ``trained`` counts batches that were followed by a backward pass. ``first`` is the digest of the first batch.
     """
 
     batches: int = 0
@@ -80,6 +80,8 @@ class Loader(Thing):
     labelled_batches: int = 0
     single_label_batches: int = 0
     # Contents, from the batches that were looked into.
+    tensors: int = 0
+    """Tensors in a batch; what follows is about the first."""
     inspected: int = 0
     shape: list[int] = field(default_factory=list)
     dtype: str = ""
@@ -97,6 +99,11 @@ class Loader(Thing):
     maximum: float = float("-inf")
     mean: float = 0.0
     deviation: float = 0.0
+
+    @property
+    def trains(self) -> bool:
+        """Whether at least half of its batches were followed by a backward pass."""
+        return 0 < self.batches <= 2 * self.training_batches
 
 
 @dataclass(slots=True)
@@ -232,6 +239,11 @@ class LossUse(Thing):
     first: float | None = None
     last: float | None = None
 
+    @property
+    def measured(self) -> int:
+        """Checked evaluations whose input was read, and was finite."""
+        return self.within_unit + self.outside_unit
+
 
 @dataclass(slots=True)
 class Pass(Thing):
@@ -261,7 +273,7 @@ class Pass(Thing):
     first_step: int = 0
     last_step: int = 0
     inputs: list[str] = field(default_factory=list)
-    """Digests of the inputs of the latest calls, at most 512."""
+    """Digests of the first input of the first 512 calls; none of what lies on another device."""
 
 
 @dataclass(slots=True)
@@ -279,7 +291,9 @@ class Backward(Thing):
     """Calls on a tensor that no operation made."""
     nonfinite: int = 0
     steps: int = 0
-    """Optimizer steps that followed directly."""
+    """Optimizer steps that followed, before the next backward pass."""
+    optimizers: list[int] = field(default_factory=list)
+    """The optimizers that made them."""
     losses: list[int] = field(default_factory=list)
     """Uses of known losses that were evaluated just before."""
 

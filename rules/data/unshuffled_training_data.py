@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from ...analyzer import lineage
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Epoch, Loader, Run
 
 
 class UnshuffledTrainingData(Rule):
@@ -42,6 +45,14 @@ class UnshuffledTrainingData(Rule):
       data as one batch has no order.
     - Sequence models with state that is carried from batch to batch need the order of the file.
 
+    In a run, two complete epochs must have brought equal batches (equal contents; or, likely, equal labels where
+    the inputs are augmented), in at least 4 batches an epoch. One epoch is enough where its labels are sorted: the
+    number of runs of equal labels is compared with that of a random order (mean and variance of Barton and David,
+    1957); fewer than half the expected runs with a one-sided p below 1e-6 is no accident. A sampler of one's
+    own, a recurrent layer that is given its state, and a data set whose labels differ from epoch to epoch are left
+    alone. Batches made by hand must come back in the same cycle three times to be called likely. Numbers without
+    another source are the project's own choice, made so that chance cannot reach them.
+
     ## What to do
 
     Shuffle where the training loader is made:
@@ -59,6 +70,7 @@ class UnshuffledTrainingData(Rule):
     points = (7,)
     severity = Severity.WARNING
     triggers = ("DataLoader", "backward")
+    options = {"batches": 4, "p": 1e-6, "cycles": 3}
 
     bad = [
         Example(
@@ -630,3 +642,116 @@ class UnshuffledTrainingData(Rule):
                 "Draw a new `torch.randperm(len(x))` every epoch and index with it.",
                 evidence=[Hop("the epochs", sliced.epochs.site), Hop("a batch is cut here", sliced.site)],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        if _state_is_carried(run):
+            return
+        used = {found.loader for found in run.passes if found.grad and found.used}
+        places: dict[object, list[Loader]] = {}
+        for loader in run.loaders:
+            if loader.trains and loader.key in used and loader.line is not None:
+                places.setdefault((loader.line, loader.samples, loader.batch_size), []).append(loader)
+        for loaders in places.values():
+            loader = loaders[-1]
+            if loader.sampler not in ("SequentialSampler", "_InfiniteConstantSampler"):
+                continue
+            finding = next(filter(None, map(self._sorted, loaders)), None) or self._same_order(loaders)
+            if finding is not None:
+                yield finding
+        yield from self._cycles(run)
+
+    def _sorted(self, loader: Loader) -> Finding | None:
+        """One epoch, whose labels come in far fewer runs than in a random order."""
+        if loader.sampler != "SequentialSampler" or len(loader.label_runs) != 4:
+            return None
+        samples, runs, expected, deviation = loader.label_runs
+        epoch = next((e for e in loader.epochs if e.complete), None)
+        if epoch is None or epoch.batches < self.number("batches") or len(loader.labels) < 2 or deviation <= 0:
+            return None
+        p = 0.5 * math.erfc((expected - runs) / deviation / math.sqrt(2))
+        if 2 * runs >= expected or p >= self.number("p"):
+            return None
+        chance = f"p = {p:.1g}" if p > 0 else "p < 1e-300"
+        return self.finding(
+            loader.line,
+            f"The training loader reads its data set in stored order, and that is sorted by label: {samples:.0f} "
+            f"labels of {len(loader.labels)} classes come in {runs:.0f} runs, in random order it would be about "
+            f"{expected:.0f} ({chance}). Batches hold few classes, and the network forgets one while it learns the "
+            "next.",
+            "Pass `shuffle=True` (or a sampler) to the training loader.",
+            evidence=[
+                Hop("training iterates over it here", loader.read_at),
+                Hop("runs of equal labels in an epoch", loader.line, f"{runs:.0f} of about {expected:.0f}"),
+            ],
+        )
+
+    def _same_order(self, loaders: list[Loader]) -> Finding | None:
+        """Two epochs with the same batches; of one loader, or of loaders that the same line makes."""
+        loader = loaders[-1]
+        epochs = [(other, epoch) for other in loaders for epoch in other.epochs if self._counts(epoch)]
+        certain = likely = False
+        for (first, a), (second, b) in combinations(epochs[:8], 2):
+            if a.batches != b.batches:
+                continue
+            if a.content and a.content == b.content:
+                certain = True
+                break
+            same_order = first is second and a.order and a.order == b.order
+            same_labels = a.labels and a.labels == b.labels and _minority(loader) >= 8
+            likely = likely or bool(same_order and same_labels)
+        if not certain and not likely:
+            return None
+        batches = epochs[0][1].batches
+        if certain:
+            fact = f"every epoch brings the same {batches} batches"
+        else:
+            fact = f"the labels of all {batches} batches are the same ones in every epoch"
+        return self.finding(
+            loader.line,
+            f"The training loader reads its data set in stored order: {fact}. Neighbouring samples stay together, and "
+            "the error that each batch makes in the gradient comes back in every epoch instead of averaging out.",
+            "Pass `shuffle=True` (or a sampler) to the training loader.",
+            evidence=[
+                Hop("training iterates over it here", loader.read_at),
+                Hop("the sampler that sets the order", loader.line, loader.sampler),
+            ],
+            confidence=Confidence.CERTAIN if certain and loader.map_style else Confidence.LIKELY,
+        )
+
+    def _counts(self, epoch: Epoch) -> bool:
+        """A whole epoch of training on batches that differ."""
+        enough = epoch.complete and epoch.batches >= self.number("batches")
+        return enough and 2 * epoch.trained >= epoch.batches and 2 * epoch.repeats < epoch.batches
+
+    def _cycles(self, run: Run) -> Iterator[Finding]:
+        """Batches made by hand that come back in the same order."""
+        for found in run.passes:
+            if found.loader is not None or not found.grad or not found.training or 2 * found.used < found.watched:
+                continue
+            inputs = found.inputs
+            longest = int(len(inputs) / self.number("cycles"))
+            for period in range(int(self.number("batches")), longest + 1):
+                if inputs[period] == inputs[0]:
+                    if len(set(inputs[:period])) == period and inputs[period:] == inputs[:-period]:
+                        yield self.finding(
+                            found.line,
+                            f"The model gets the same {period} batches in the same order again and again (seen "
+                            f"{len(inputs) // period} times): nothing shuffles the data between epochs, and the error "
+                            "that each batch makes in the gradient comes back instead of averaging out.",
+                            "Draw a new `torch.randperm(len(x))` every epoch and index with it, or use "
+                            "`DataLoader(..., shuffle=True)`.",
+                            evidence=[Hop("the batches enter the model here", found.line, f"{period} in a cycle")],
+                            confidence=Confidence.LIKELY,
+                        )
+                    break
+
+
+def _minority(loader: Loader) -> int:
+    """Samples that do not have the most frequent label: the fewer, the less an equal order of labels says."""
+    return sum(loader.labels.values()) - max(loader.labels.values(), default=0)
+
+
+def _state_is_carried(run: Run) -> bool:
+    """A recurrent layer is given a state: perhaps that of the batch before, and then batches must keep their order."""
+    recurrent = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+    return any(module.class_name in recurrent and "," in module.input_shape for module in run.modules)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer.knowledge import tensors
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class BCEWithLogitsOnProbabilities(Rule):
@@ -39,6 +40,12 @@ class BCEWithLogitsOnProbabilities(Rule):
     - A sigmoid on the *target* side (a teacher's soft labels) is legal.
     - `nn.BCELoss` and `F.binary_cross_entropy` do want probabilities.
 
+    In a run it is known where the graph shows that a sigmoid or a softmax made the numbers, with nothing but reshaping
+    between. It is likely where every number of at least 20 evaluations in training lay in [0, 1], 1000 numbers at
+    least, and they reached from below 0.1 to above 0.9: logits of both classes have both signs, and logits that happen
+    to be small and positive do not come near both ends. Outputs of a ReLU start at 0 exactly; they are left alone.
+    These limits are the project's own choice.
+
     ## What to do
 
     Return logits, and take the sigmoid only where probabilities are wanted:
@@ -55,6 +62,7 @@ class BCEWithLogitsOnProbabilities(Rule):
     points = (19,)
     severity = Severity.ERROR
     triggers = ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits")
+    options = {"evaluations": 20, "elements": 1000, "low": 0.1, "high": 0.9}
 
     bad = [
         Example(
@@ -576,3 +584,30 @@ class BCEWithLogitsOnProbabilities(Rule):
                         Hop("and reach the loss here", use.site),
                     ],
                 )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if use.function != "binary_cross_entropy_with_logits" or not use.with_graph or not use.measured:
+                continue
+            if use.outside_unit:
+                continue
+            maker = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}.get(use.made_by)
+            spread = 0 < use.low < self.number("low") and use.high > self.number("high")
+            many = use.measured >= self.number("evaluations") and use.elements >= self.number("elements")
+            if maker is None and not (spread and many):
+                continue
+            module = run.of("module", use.maker)
+            seen = f"from {use.low:.3g} to {use.high:.3g}"
+            evidence = [Hop("they reach the loss here", use.line, seen)]
+            if module is not None:
+                evidence.insert(0, Hop(f"the output of `{module.name}`", module.line or use.line, use.made_by or None))
+            what = f"the output of a {maker}" if maker else "what looks like probabilities"
+            yield self.finding(
+                use.line,
+                f"BCEWithLogitsLoss applies sigmoid itself and gets {what}, {seen} in all {use.measured} evaluations "
+                "looked at: predictions are squeezed into 0.5 to 0.73 and the loss cannot fall to zero.",
+                "Return the raw scores from the model (apply sigmoid only for predictions), or use BCELoss on the "
+                "probabilities.",
+                evidence=evidence,
+                confidence=Confidence.CERTAIN if maker else Confidence.LIKELY,
+            )

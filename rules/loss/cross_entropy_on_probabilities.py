@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class CrossEntropyOnProbabilities(Rule):
@@ -42,6 +43,10 @@ class CrossEntropyOnProbabilities(Rule):
       identity: superfluous, but not wrong.
     - A loss of one's own that happens to be called `CrossEntropyLoss` is not PyTorch's.
 
+    In a run, the rows that reach the loss in training must be non-negative and sum to 1 (to within 0.001, which float16
+    needs) in every evaluation looked at, 3 of them at least: logits do not do that by chance. One evaluation is enough
+    where the graph shows that a softmax or a sigmoid made the numbers, with nothing but reshaping between.
+
     ## What to do
 
     Return the logits from the model and leave the loss as it is:
@@ -62,6 +67,7 @@ class CrossEntropyOnProbabilities(Rule):
     points = (19,)
     severity = Severity.ERROR
     triggers = ("CrossEntropyLoss", "cross_entropy")
+    options = {"evaluations": 3}
 
     bad = [
         Example(
@@ -665,3 +671,28 @@ class CrossEntropyOnProbabilities(Rule):
                         Hop("and reach the loss here", use.site),
                     ],
                 )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if use.function != "cross_entropy" or not use.with_graph or not use.measured or (use.classes or 0) < 2:
+                continue
+            maker = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}.get(use.made_by)
+            known = maker is not None and use.within_unit == use.measured
+            if not known and (use.probabilities < use.measured or use.measured < self.number("evaluations")):
+                continue
+            module = run.of("module", use.maker)
+            evidence = [Hop("they reach the loss here", use.line, f"from {use.low:.3g} to {use.high:.3g}")]
+            if module is not None:
+                evidence.insert(0, Hop(f"the output of `{module.name}`", module.line or use.line, use.made_by or None))
+            if maker == "sigmoid":
+                fact = "the output of a sigmoid"
+            else:
+                fact = f"probabilities (rows from {use.low:.3g} to {use.high:.3g} that sum to 1)"
+            yield self.finding(
+                use.line,
+                f"cross-entropy gets {fact} in all {use.measured} evaluations looked at, and applies log_softmax to "
+                "them once more: gradients become small and the loss cannot fall to zero.",
+                "Return the unnormalised scores from the model and apply softmax only where probabilities are shown or "
+                "thresholded.",
+                evidence=evidence,
+            )

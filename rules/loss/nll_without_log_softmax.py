@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class NLLWithoutLogSoftmax(Rule):
@@ -40,6 +41,12 @@ class NLLWithoutLogSoftmax(Rule):
     - `GaussianNLLLoss`, `PoissonNLLLoss` and a class of one's own named `NLLLoss` have other inputs.
     - A model whose output cannot be derived is unknown, and unknown is not reported.
 
+    In a run, the numbers themselves are read: a log-probability is never positive. At least 3 evaluations in
+    training must have had a number above 0.05, no evaluation may have had rows whose exponentials sum to one, and
+    the input must not come straight from `log_softmax`. The limit leaves room for `torch.log(p + eps)`, which can
+    exceed zero by `eps`. Negative numbers that are no log-probabilities are not reported: a focal loss scales them on
+    purpose.
+
     ## What to do
 
     Take the loss that belongs to logits:
@@ -56,6 +63,7 @@ class NLLWithoutLogSoftmax(Rule):
     points = (19,)
     severity = Severity.ERROR
     triggers = ("NLLLoss", "nll_loss")
+    options = {"evaluations": 3, "largest": 0.05}
 
     bad = [
         Example(
@@ -587,3 +595,28 @@ class NLLWithoutLogSoftmax(Rule):
                         Hop("and reach the loss here", use.site),
                     ],
                 )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if use.function != "nll_loss" or not use.with_graph or use.made_by == "LogSoftmaxBackward0":
+                continue
+            if use.positive < self.number("evaluations") or 2 * use.positive < use.measured:
+                continue
+            if use.log_probabilities or use.high <= self.number("largest"):
+                continue
+            kind = "probabilities" if use.probabilities == use.measured else "raw scores"
+            module = run.of("module", use.maker)
+            seen = f"from {use.low:.3g} to {use.high:.3g}"
+            evidence = [Hop(f"the loss gets {kind} here", use.line, seen)]
+            if module is not None:
+                evidence.insert(
+                    0, Hop(f"`{module.name}` gives the numbers", module.line or use.line, use.made_by or None)
+                )
+            yield self.finding(
+                use.line,
+                f"NLLLoss expects log-probabilities, which are never positive, and gets {kind} {seen} in "
+                f"{use.positive} of {use.measured} evaluations looked at: the loss is just minus the chosen score, "
+                "and nothing holds the other scores down.",
+                "Apply `log_softmax(x, dim=1)` before it, or use CrossEntropyLoss on the unnormalised scores.",
+                evidence=evidence,
+            )

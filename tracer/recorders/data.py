@@ -26,6 +26,8 @@ SAMPLED_ELEMENTS = 1024
 INSPECTED_ELEMENTS = 1 << 17
 INSPECTED_FIRST, INSPECTED_EVERY = 6, 64
 COMPARED_SAMPLES = 64
+MAX_TENSORS = 8
+"""Tensors of a batch that its digest covers."""
 _LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
 
@@ -37,6 +39,8 @@ class Reading:
         self.epoch = epoch
         self.fresh = False
         """The latest batch was not followed by a backward pass yet."""
+        self.gone = False
+        """The iterator does not exist any more, its latest batch may: ``next(iter(loader))``."""
         self.indices: deque[int] | None = deque() if indices else None
         self.digests: set[int] = set()
         self.order = self.content = self.labels = 0
@@ -166,7 +170,9 @@ class DataRecorder(Recorder):
             found = self._readings.get(key)
             if found is not None and found[0] is reference:
                 del self._readings[key]
-            if reading in self.watch.readings:
+            reading.gone = True
+            latest = self.watch.readings[-1:] == [reading]
+            if reading in self.watch.readings and not (latest and reading.fresh):
                 self.watch.readings.remove(reading)
 
         return forget
@@ -191,8 +197,7 @@ class DataRecorder(Recorder):
         reading = found[1]
         readings = self.watch.readings
         if not readings or readings[-1] is not reading:
-            if reading in readings:
-                readings.remove(reading)
+            readings[:] = [other for other in readings if other is not reading and not other.gone]
             readings.append(reading)
         reading.fresh = True
         loader, epoch = reading.loader, reading.epoch
@@ -201,16 +206,20 @@ class DataRecorder(Recorder):
         if reading.indices:
             reading.order = hash((reading.order, reading.indices.popleft()))
             epoch.order = _text(reading.order)
+        tensors = _tensors(batch)
         inputs, labels = _parts(batch)
+        loader.tensors = len(tensors)
+        if tensors and all(on_host(tensor) is not None for tensor in tensors):
+            self._content(reading, tensors)
         if inputs is not None:
-            self._content(reading, inputs)
+            self._look(loader, inputs)
         if labels is not None:
             _count_labels(reading, labels)
         self.watch.record.touch(loader)
 
-    def _content(self, reading: Reading, inputs: torch.Tensor) -> None:
-        loader, epoch = reading.loader, reading.epoch
-        digest = fingerprint(inputs)
+    def _content(self, reading: Reading, tensors: list[torch.Tensor]) -> None:
+        epoch = reading.epoch
+        digest = hash(tuple(map(fingerprint, tensors[:MAX_TENSORS])))
         reading.content = hash((reading.content, digest))
         epoch.content = _text(reading.content)
         if epoch.batches == 1:
@@ -219,6 +228,8 @@ class DataRecorder(Recorder):
             epoch.repeats += 1
         elif len(reading.digests) < 100_000:
             reading.digests.add(digest)
+
+    def _look(self, loader: Loader, inputs: torch.Tensor) -> None:
         if loader.batches <= INSPECTED_FIRST or loader.batches % INSPECTED_EVERY == 0:
             began = time.perf_counter()
             _inspect(loader, inputs)
@@ -232,6 +243,13 @@ def _inner_sampler(loader: Any) -> Any:
     """The sampler that decides the order; a batch sampler of the user's own decides by itself."""
     batch_sampler = loader.batch_sampler
     return batch_sampler.sampler if type(batch_sampler) is torch.utils.data.BatchSampler else batch_sampler
+
+
+def _tensors(batch: Any) -> list[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else ()
+    return [part for part in parts if isinstance(part, torch.Tensor)]
 
 
 def _parts(batch: Any) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -370,5 +388,6 @@ def _duplicates(loader: Loader, values: Any) -> None:
 
 
 def readings(watch: Watch) -> Iterator[Reading]:
-    """Iterations under way, the latest first."""
+    """Iterations under way, the latest first; what has left only a batch behind is told once."""
     yield from reversed(watch.readings)
+    watch.readings[:] = [reading for reading in watch.readings if not reading.gone]

@@ -134,7 +134,9 @@ class ModuleRecorder(Recorder):
         except Exception as error:
             self.watch.fail(self, error)
 
-    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
+        if not isinstance(kwargs, dict):
+            kwargs, output = {}, None  # after an exception torch leaves the keyword arguments out
         stack = self._stack
         if _is_compiling() or not stack or stack[-1] is not module:
             if stack and not _is_compiling() and module in stack and not self.watch.in_backward:
@@ -170,6 +172,8 @@ class ModuleRecorder(Recorder):
         line = None if frame is None else watch.sites.line(frame)
         reading = watch.readings[-1] if watch.readings else None
         loader = None if reading is None else reading.loader.key
+        if reading is not None and reading.gone and not torch.is_grad_enabled():
+            watch.readings.remove(reading)  # one batch, looked at in passing: the next call is of another one
         training = module.training
         dependent = next((name for layer, name in root.dependent if layer.training), "")
         key = (id(root), line, training, bool(dependent), torch.is_grad_enabled(), loader)
@@ -209,15 +213,15 @@ class ModuleRecorder(Recorder):
         inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
         if found.grad:
             self._keep_call(module, args, kwargs, found.line, inputs)
+        for tensor in inputs[:1]:
+            if len(found.inputs) < MAX_INPUTS and on_host(tensor) is not None:
+                found.inputs.append(f"{fingerprint(tensor) & 0xFFFFFFFFFFFFFFFF:016x}")
         if found.calls <= WATCHED_FIRST or found.calls % WATCHED_EVERY == 0 or self._looking:
             for tensor in inputs:
                 source = self._outputs.get(id(tensor))
                 if source is not None and source[0]() is tensor and source[2] is not None:
                     source[2].consumed += 1
                     self.watch.record.touch(source[2])
-            for tensor in inputs[:1]:
-                if len(found.inputs) < MAX_INPUTS and on_host(tensor) is not None:
-                    found.inputs.append(f"{fingerprint(tensor) & 0xFFFFFFFFFFFFFFFF:016x}")
             self._watch_output(found, output)
         if self._looking:
             self._leave(module, args, output)

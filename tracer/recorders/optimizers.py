@@ -64,6 +64,7 @@ class OptimizerRecorder(Recorder):
         self._clipped: dict[int, tuple[Clip, frozenset[int]]] = {}
         self._schedulers: dict[int, tuple[weakref.ref[Any], Scheduler]] = {}
         self._rates: tuple[float, ...] = ()
+        self._latest: Backward | None = None
 
     def attach(self) -> None:
         """Register the step hooks and place the patches."""
@@ -157,6 +158,7 @@ class OptimizerRecorder(Recorder):
 
     def after_backward(self, place: Backward) -> None:
         """What a backward pass has left for each optimizer."""
+        self._latest = place
         for state in self._alive():
             if not state.examined:
                 continue
@@ -189,6 +191,11 @@ class OptimizerRecorder(Recorder):
             thing.step_line = watch.here(4)
         thing.steps += 1
         watch.record.touch(thing)
+        if self._latest is not None:
+            self._latest.steps += 1
+            if thing.key not in self._latest.optimizers:
+                self._latest.optimizers.append(thing.key)
+            watch.record.touch(self._latest)
         if closure:
             state.examined = False
             return

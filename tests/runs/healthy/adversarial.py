@@ -40,7 +40,7 @@ def main():
 
     centres = torch.randn(5, 20)
     y = torch.randint(5, (count + 200,))
-    x = centres[y] + 0.8 * torch.randn(len(y), 20)
+    x = centres[y] + 1.4 * torch.randn(len(y), 20)
     train_loader = DataLoader(TensorDataset(x[:count], y[:count]), batch_size=40, shuffle=True)
     test_loader = DataLoader(TensorDataset(x[count:], y[count:]), batch_size=100)
     model = nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, 5))

@@ -1,6 +1,7 @@
 """Trains a network with a classifier after each stage; only the last one is used at test time."""
 
 import argparse
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,7 @@ class Stages(nn.Module):
         super().__init__()
         sizes = [inputs] + [width] * stages
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU())
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            nn.Sequential(nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU()) for a, b in itertools.pairwise(sizes)
         )
         self.heads = nn.ModuleList(nn.Linear(width, classes) for _ in range(stages))
 
@@ -36,7 +36,7 @@ def main():
     count, width = {"s": (960, 48), "m": (3200, 96), "l": (9600, 192)}[args.size]
 
     x = torch.randn(count, 14)
-    y = (torch.sin(x @ torch.randn(14, 10) / 2) @ torch.randn(10, 4)).argmax(1)
+    y = (torch.sin(x @ torch.randn(14, 6) / 6) @ torch.randn(6, 4)).argmax(1)
     train, val = random_split(TensorDataset(x, y), [0.8, 0.2])
     model = Stages(14, width, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)

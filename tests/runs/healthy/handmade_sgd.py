@@ -14,7 +14,7 @@ torch.manual_seed(args.seed)
 count, width = {"s": (640, 32), "m": (3200, 64), "l": (9600, 128)}[args.size]
 
 x = torch.randn(count, 6)
-y = (x.abs() @ torch.randn(6, 3)).argmax(1)
+y = ((x.abs() - 0.8) @ torch.randn(6, 3)).argmax(1)
 model = torch.nn.Sequential(torch.nn.Linear(6, width), torch.nn.ReLU(), torch.nn.Linear(width, 3))
 lr, batch_size = 0.2, 32
 

@@ -54,7 +54,8 @@ def main():
     torch.manual_seed(args.seed)
     count, width = {"s": (640, 32), "m": (3200, 64), "l": (9600, 128)}[args.size]
     x = torch.randn(count, 7)
-    y = (x.pow(2) @ torch.rand(7) > 3.5).long()
+    energy = x.pow(2) @ torch.rand(7)
+    y = (energy > energy.median()).long()
     dataset = TensorDataset(x, y)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ def main():
     count, width = {"s": (800, 48), "m": (3200, 96), "l": (9600, 192)}[args.size]
 
     x = torch.randn(count, 12)
-    y = (torch.sin(x @ torch.randn(12, 8) / 2) @ torch.randn(8, 3)).argmax(1)
+    y = (torch.sin(x @ torch.randn(12, 6) / 5) @ torch.randn(6, 3)).argmax(1)
     loader = DataLoader(TensorDataset(x, y), batch_size=40, shuffle=True)
     model = nn.Sequential(nn.Linear(12, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
     optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.05, lr=0.1, momentum=0.9)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 SIZES = {"s": (1280, 64), "m": (6400, 128), "l": (19200, 256)}
 LATENT = 4
 PENALTY = 1.0
-CRITIC_STEPS = 3
+CRITIC_STEPS = 5
 
 
 def ring(count):
@@ -52,7 +52,7 @@ def main():
     opt_c = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.9))
 
     step = 0
-    for epoch in range(14):
+    for epoch in range(18):
         loss_c = loss_g = torch.zeros(())
         for (real,) in loader:
             fake = generator(torch.randn(real.size(0), LATENT)).detach()

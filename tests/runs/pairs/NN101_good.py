@@ -26,7 +26,7 @@ def textures(count):
     freq = 0.8 + 0.4 * torch.rand(count, 1, 1)
     phase = 2 * math.pi * torch.rand(count, 1, 1)
     waves = torch.sin(freq * (u * torch.cos(angle) + v * torch.sin(angle)) + phase)
-    images = waves + 0.3 * torch.randn(count, 16, 16)
+    images = waves + 1.0 * torch.randn(count, 16, 16)
     return images.unsqueeze(1) / images.std(), labels
 
 

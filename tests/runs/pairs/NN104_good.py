@@ -52,9 +52,9 @@ if __name__ == "__main__":
     train_data = DataLoader(SpotImages(n, side, np.random.default_rng(a.seed)), batch_size=bs, shuffle=True)
     net = QuadrantNet(channels, side)
     criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
 
-    for epoch in range(5):
+    for epoch in range(7):
         net.train()
         epoch_loss, seen = 0.0, 0
         for images, target in train_data:

@@ -14,7 +14,7 @@ ap.add_argument("--size", choices=["s", "m", "l"], default="s")
 cfg = ap.parse_args()
 torch.manual_seed(cfg.seed)
 torch.set_num_threads(1)
-POINTS, WIDTH, BATCH = {"s": (768, 48, 32), "m": (1200, 64, 48), "l": (2400, 128, 64)}[cfg.size]
+POINTS, WIDTH, BATCH = {"s": (768, 48, 32), "m": (1200, 64, 48), "l": (2400, 96, 64)}[cfg.size]
 
 
 def spirals(n):
@@ -61,7 +61,7 @@ def accuracy(model, loader):
 train = DataLoader(TensorDataset(*spirals(POINTS)), batch_size=BATCH, shuffle=True)
 valid = DataLoader(TensorDataset(*spirals(300)), batch_size=100)
 model = SpiralNet()
-optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-for epoch in range(1, 6):
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+for epoch in range(1, 7):
     mean_loss = train_one_epoch(model, train, optimizer)
     print(f"epoch {epoch} loss {mean_loss:.4f} accuracy {accuracy(model, valid):.3f}")

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 
 def mlp(genes, hidden, types):
     return nn.Sequential(
-        nn.Linear(genes, hidden),
+        nn.Linear(genes, hidden, bias=False),
         nn.LayerNorm(hidden),
         nn.ReLU(),
         nn.Linear(hidden, hidden),

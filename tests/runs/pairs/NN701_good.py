@@ -13,7 +13,7 @@ MOVES, WARM_UP = 5, 2
 def games(n):
     state = torch.randn(n, 12)
     legal = torch.rand(n, MOVES) < 0.8
-    value = state @ torch.randn(12, MOVES)
+    value = state @ F.normalize(torch.randn(12, MOVES), dim=0)
     move = value.masked_fill(~legal, -1e4).argmax(dim=1)
     legal[torch.arange(n), move] = True
     return TensorDataset(state, legal, move)

@@ -1,0 +1,131 @@
+"""NN103: the same batch is trained on again and again, the rest of the data never."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..finding import Finding, Hop, Line, Severity
+from ..rule import Rule
+
+if TYPE_CHECKING:
+    from ...tracer.run import Epoch, Loader, Run
+
+
+class RepeatedBatch(Rule):
+    """Training sees the same batch again and again, though the data has many.
+
+    ## What it is
+
+    `next(iter(loader))` begins a new iteration and takes its first batch. Inside the training loop, with a
+    loader that does not shuffle, or whose generator gets the same seed each time, that is always the same
+    batch: the rest of the data is never used. The same comes of a `break` in the wrong place, of a sampler
+    that starts anew, and of a data set whose `__getitem__` or stream hands out one buffer over and over.
+
+    ## Why it hurts training
+
+    The network learns a few dozen samples by heart. The training loss falls beautifully, nearly to zero, and
+    the validation loss never follows; it looks like overfitting of a network that is too large, and the usual
+    cures (dropout, weight decay, augmentation) do not help, because the data is missing.
+
+    ## How it is told apart from code that only looks alike
+
+    - Taking one batch from a loader once and training on that on purpose (to see whether the model can learn at
+      all) iterates over the loader once.
+    - A batch that is drawn for a picture, for a metric or for an example is not followed by a backward pass.
+    - `next(iter(loader))` with shuffling draws another batch each time.
+    - Batches of one sample, or from a sampler that draws with replacement, repeat by nature.
+    - A stream without end may go over its data several times in one iteration.
+    - Loaders that hold one batch altogether have nothing else to give.
+
+    Batches are compared by a digest of all tensors in them. Iterations over a loader that ended after one batch
+    count from 5 on; within one iteration more than 3 batches and more than a fifth of all must have come before.
+    These limits are the project's own choice: with 5 equal digests chance is excluded, and a fifth leaves room for
+    data that contains copies.
+
+    ## What to do
+
+    Iterate over the loader, and start it anew only when it is exhausted:
+
+    ```python
+    for epoch in range(epochs):
+        for x, y in train_loader:
+            ...
+    ```
+
+    Where the loop counts steps, keep the iterator: `batches = iter(loader)` before the loop, `next(batches)` in it,
+    and a new `iter(loader)` on `StopIteration`.
+    """
+
+    code = "NN103"
+    name = "repeated-batch"
+    points = (1,)
+    severity = Severity.ERROR
+    options = {"iterations": 5, "repeats": 3, "share": 0.2}
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        places: dict[Line | None, list[Loader]] = {}
+        for loader in run.loaders:
+            constant = loader.inspected > 0 and loader.constant_batches == loader.inspected
+            if loader.trains and loader.read_at is not None and not constant:
+                places.setdefault(loader.read_at, []).append(loader)
+        for loaders in places.values():
+            finding = self._first_only(loaders) or next(filter(None, map(self._within, loaders)), None)
+            if finding is not None:
+                yield finding
+
+    def _first_only(self, loaders: list[Loader]) -> Finding | None:
+        """Iterations that each took the same first batch and were left."""
+        loader = loaders[-1]
+        if loader.batches_per_epoch is None or loader.batches_per_epoch < 2:
+            return None
+        epochs = [epoch for other in loaders for epoch in other.epochs]
+        taken = Counter(e.first for e in epochs if e.first and e.batches == 1 and e.trained and not e.complete)
+        times = max(taken.values(), default=0)
+        # Any iteration that went on shows that the others were left on purpose.
+        if times < self.number("iterations") or any(epoch.batches > 1 for epoch in epochs):
+            return None
+        if 2 * times < len(epochs):
+            return None
+        seen = (
+            f"{loader.batch_size} of {loader.samples} samples" if loader.batch_size and loader.samples else "one batch"
+        )
+        return self.finding(
+            loader.read_at,
+            f"Each iteration over this loader is given up after its first batch, and that was the same one {times} "
+            f"times: training sees {seen}, the other {loader.batches_per_epoch - 1} batches are never used.",
+            "Loop over the loader, or make `batches = iter(loader)` once before the loop and call `next(batches)` in "
+            "it.",
+            evidence=[
+                Hop("the loader is made here", loader.line, f"{loader.batches_per_epoch} batches an epoch"),
+                Hop("the same batch comes out here", loader.read_at, f"{times} of {len(epochs)} iterations"),
+            ],
+        )
+
+    def _within(self, loader: Loader) -> Finding | None:
+        """One iteration that brings batches twice."""
+        if (loader.batch_size or 2) < 2 or loader.sampler in ("WeightedRandomSampler", "RandomSampler"):
+            # RandomSampler may draw with replacement; without, it cannot repeat a batch.
+            return None
+        epoch = next(filter(self._repeats, loader.epochs), None)
+        if epoch is None:
+            return None
+        whole = loader.map_style and loader.batches_per_epoch is not None
+        if epoch.batches > (loader.batches_per_epoch or 0) if whole else epoch.batches - epoch.repeats > 2:
+            return None  # a stream without end may pass over its data many times in one iteration
+        return self.finding(
+            loader.read_at,
+            f"{epoch.repeats} of the {epoch.batches} batches of one iteration had come before in the same iteration: "
+            f"training sees only {epoch.batches - epoch.repeats} different batches.",
+            "Let each sample appear once in an epoch: look for a sampler, a generator or a buffer of the data set that "
+            "starts anew, and return copies of buffers that are filled again.",
+            evidence=[
+                Hop("the loader is made here", loader.line, f"{loader.dataset}, {loader.sampler}"),
+                Hop("equal batches come out here", loader.read_at, f"{epoch.repeats} of {epoch.batches}"),
+            ],
+        )
+
+    def _repeats(self, epoch: Epoch) -> bool:
+        many = epoch.repeats > self.number("repeats") and epoch.repeats > self.number("share") * epoch.batches
+        return many and 2 * epoch.trained >= epoch.batches
