@@ -128,6 +128,8 @@ class Module(Thing):
     """Position in the first forward pass that it ran in."""
     input_shape: str = ""
     output_shape: str = ""
+    given_state: bool = False
+    """A recurrent layer that was called with a state."""
     loaded: bool = False
     """``load_state_dict`` wrote to it or to what contains it."""
     # Units of its input (features or channels): how many never were anything but zero.

@@ -753,5 +753,4 @@ def _minority(loader: Loader) -> int:
 
 def _state_is_carried(run: Run) -> bool:
     """A recurrent layer is given a state: perhaps that of the batch before, and then batches must keep their order."""
-    recurrent = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
-    return any(module.class_name in recurrent and "," in module.input_shape for module in run.modules)
+    return any(module.given_state for module in run.modules)

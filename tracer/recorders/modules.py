@@ -149,7 +149,7 @@ class ModuleRecorder(Recorder):
                 self.flow.append((module, _shapes(args), _shapes(output)))
             if len(stack) > 1:
                 if self._looking and self.on:
-                    self._leave(module, args, output)
+                    self._leave(module, (*args, *kwargs.values()), output)
             elif self.on:
                 self._finish(module, args, kwargs, output)
         except Exception as error:
@@ -224,7 +224,7 @@ class ModuleRecorder(Recorder):
                     self.watch.record.touch(source[2])
             self._watch_output(found, output)
         if self._looking:
-            self._leave(module, args, output)
+            self._leave(module, (*args, *kwargs.values()), output)
         thing = root.things[id(module)][1]
         thing.calls += 1
 
@@ -279,6 +279,8 @@ class ModuleRecorder(Recorder):
         thing.calls += 1
         if torch.is_grad_enabled():
             thing.recorded_graph += 1
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            thing.given_state = thing.given_state or any(value is not None for value in args[1:])
         if not thing.order:
             root.order += 1
             thing.order = root.order

@@ -48,7 +48,7 @@ def main():
             loss.backward()
             opt.step()
             running += loss.item()
-        print("epoch %d  mse %.4f" % (epoch, running / steps_per_epoch))
+        print(f"epoch {epoch}  mse {running / steps_per_epoch:.4f}")
 
 
 if __name__ == "__main__":

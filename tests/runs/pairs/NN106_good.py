@@ -42,11 +42,13 @@ class ClassBatches:
 class WaveLSTM(nn.Module):
     def __init__(self, hidden, layers):
         super().__init__()
-        self.lstm = nn.LSTM(1, hidden, num_layers=layers, batch_first=True)
+        self.lift = nn.Linear(4, hidden)
+        self.lstm = nn.LSTM(hidden, hidden, num_layers=layers, batch_first=True)
         self.readout = nn.Linear(hidden, WAVES)
 
     def forward(self, x):
-        states, _ = self.lstm(x)
+        frames = x.squeeze(-1).unfold(1, 4, 2)
+        states, _ = self.lstm(torch.tanh(self.lift(frames)))
         return self.readout(states.mean(dim=1))
 
 
@@ -61,9 +63,9 @@ def run(seed, size):
     x, y = signals(count, length)
     loader = DataLoader(TensorDataset(x, y), batch_sampler=ClassBatches(y, batch))
     model = WaveLSTM(hidden, layers)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     objective = nn.CrossEntropyLoss()
-    for epoch in range(6):
+    for epoch in range(8):
         losses = []
         for xb, yb in loader:
             loss = objective(model(xb), yb)

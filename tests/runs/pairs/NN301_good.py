@@ -14,7 +14,7 @@ ap.add_argument("--size", choices=["s", "m", "l"], default="s")
 cfg = ap.parse_args()
 torch.manual_seed(cfg.seed)
 torch.set_num_threads(1)
-POINTS, WIDTH, BATCH = {"s": (768, 48, 32), "m": (1200, 64, 48), "l": (2400, 96, 64)}[cfg.size]
+POINTS, WIDTH, BATCH = {"s": (768, 48, 32), "m": (1200, 64, 48), "l": (1920, 96, 80)}[cfg.size]
 
 
 def spirals(n):

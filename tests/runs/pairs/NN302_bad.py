@@ -29,8 +29,8 @@ class TopicTransformer(nn.Module):
     def forward(self, tokens):
         places = torch.arange(tokens.shape[1])
         h = self.encoder(self.token(tokens) + self.position(places))
-        scores = self.head(h.mean(dim=1))
-        return torch.softmax(scores, dim=-1)
+        h = h.mean(dim=1)
+        return torch.softmax(self.head(h), dim=-1)
 
 
 def evaluate(model, loader):

@@ -29,8 +29,8 @@ class TopicTransformer(nn.Module):
     def forward(self, tokens):
         places = torch.arange(tokens.shape[1])
         h = self.encoder(self.token(tokens) + self.position(places))
-        scores = self.head(h.mean(dim=1))
-        return scores
+        h = h.mean(dim=1)
+        return self.head(h)
 
 
 def evaluate(model, loader):

@@ -1,6 +1,7 @@
 """Trains a multi-label tagger on dense feature vectors."""
 
 import argparse
+from itertools import pairwise
 
 import torch
 import torch.nn as nn
@@ -14,7 +15,7 @@ class Tagger(nn.Module):
         super().__init__()
         sizes = [n_in] + [hidden] * depth
         self.body = nn.Sequential()
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(sizes)):
             self.body.add_module(f"fc{i}", nn.Linear(a, b))
             self.body.add_module(f"act{i}", nn.LeakyReLU(0.1))
         self.tags = nn.Linear(hidden, TAGS)

@@ -47,8 +47,8 @@ class MiniUNet(nn.Module):
     def forward(self, x):
         skip = self.down(x)
         deep = self.up(self.bottom(self.pool(skip)))
-        out = self.mask(self.merge(torch.cat([skip, deep], dim=1)))
-        return out.sigmoid()
+        merged = self.merge(torch.cat([skip, deep], dim=1))
+        return self.mask(merged).sigmoid()
 
 
 @torch.no_grad()
