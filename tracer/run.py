@@ -94,7 +94,7 @@ class Loader(Thing):
     channels: int = 0
     duplicated: int = 0
     compared: int = 0
-    """Samples compared within their batches, and how many equalled another one there."""
+    """Samples (inputs and labels) compared within their batches, and how many equalled another one there."""
     minimum: float = float("inf")
     maximum: float = float("-inf")
     mean: float = 0.0
@@ -131,7 +131,9 @@ class Module(Thing):
     given_state: bool = False
     """A recurrent layer that was called with a state."""
     loaded: bool = False
-    """``load_state_dict`` wrote to it or to what contains it."""
+    """``load_state_dict`` wrote to it, or to something in it, before it was trained."""
+    library: bool = False
+    """The code of an installed library made it."""
     # Units of its input (features or channels): how many never were anything but zero.
     units: int = 0
     dead_units: int = 0
@@ -157,7 +159,7 @@ class Parameter(Thing):
     optimizers: list[int] = field(default_factory=list)
     steps: int = 0
     with_gradient: int = 0
-    """Steps of its optimizers, and how many of them found a gradient."""
+    """Steps of its optimizers looked at, and how many of them found a gradient; 0 only if no step at all did."""
     looked: int = 0
     nonzero: int = 0
     """Steps whose gradient norm was read, and how many were not zero."""
@@ -167,10 +169,13 @@ class Parameter(Thing):
     reached: int = 0
     """Backward graphs, of those walked, that lead to it."""
     loaded: bool = False
+    """``load_state_dict`` wrote to it before it was trained."""
     moved_by_hand: bool = False
-    """Something that is neither an optimizer nor a checkpoint changed its values."""
+    """Something that is not an optimizer changed its values."""
     frozen_steps: int = 0
     """Steps of its optimizer at which it did not require gradients."""
+    untrained: bool = False
+    """When it was first found frozen, it held what torch's initialisation of linear and convolution layers draws."""
 
 
 @dataclass(slots=True)

@@ -32,8 +32,11 @@ class Sites:
 
     def frame(self, depth: int = 1) -> FrameType | None:
         """The innermost frame of the user's."""
+        return self.outer(sys._getframe(depth))
+
+    def outer(self, frame: FrameType | None) -> FrameType | None:
+        """The innermost frame of the user's among this one and those that called it."""
         kinds = self._kinds
-        frame: FrameType | None = sys._getframe(depth)
         library: FrameType | None = None
         for _ in range(MAX_FRAMES):
             if frame is None:
@@ -48,6 +51,18 @@ class Sites:
                 library = frame
             frame = frame.f_back
         return library
+
+    def in_library(self, depth: int = 1) -> bool:
+        """Whether the code that called torch belongs to an installed library."""
+        frame: FrameType | None = sys._getframe(depth)
+        for _ in range(MAX_FRAMES):
+            if frame is None:
+                return False
+            kind = self._kind(frame.f_code.co_filename)
+            if kind != _OURS:
+                return kind == _LIBRARY
+            frame = frame.f_back
+        return False
 
     def line(self, frame: FrameType) -> Line:
         """A frame's current line."""

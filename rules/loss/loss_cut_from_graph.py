@@ -79,7 +79,7 @@ class LossCutFromGraph(Rule):
             if place is None or place.calls < self.number("steps") or place.walked + place.leaf == 0:
                 continue
             if optimizer.without_gradient == optimizer.steps:
-                yield from self._nothing(run, members, place)
+                yield from self._nothing(run, optimizer, members, place)
             else:
                 yield from self._part(run, members, place)
 
@@ -104,7 +104,7 @@ class LossCutFromGraph(Rule):
                 evidence=[Hop("the model ran here, with gradients on", ran[-1].line)],
             )
 
-    def _nothing(self, run: Run, members: list[Parameter], place: Backward) -> Iterator[Finding]:
+    def _nothing(self, run: Run, optimizer: Optimizer, members: list[Parameter], place: Backward) -> Iterator[Finding]:
         """None of an optimizer's parameters ever got a gradient."""
         waiting = [p for p in members if _waits(run, p)]
         if not waiting or any(p.reached or p.with_gradient for p in members):
@@ -114,19 +114,20 @@ class LossCutFromGraph(Rule):
         # Parameters that no optimizer holds: then the optimizer holds the wrong ones.
         if alone and any(p.reached and p.module is not None and not p.plain for p in run.parameters):
             return
-        what = "a tensor that no operation made" if leaf else "a graph that leads to none of the parameters"
+        what = "a tensor that no operation made" if leaf else "a graph that leads to none of them"
         first = run.of("module", waiting[0].module)
         yield self.finding(
             place.line,
-            f"backward() starts from {what}: in {place.calls} calls, not one of the {len(members)} tensors of the "
-            "optimizer got a gradient. Its steps change nothing, and the network stays as it was initialised.",
+            f"Not one of the {len(members)} tensors of the {optimizer.class_name} optimizer got a gradient in "
+            f"{optimizer.steps} steps: backward() starts from {what}. The steps change nothing, and the layers stay "
+            "as they were initialised.",
             "Compute the loss from the model's output with torch operations only; no `.item()`, `.detach()`, `.data`, "
             "`.numpy()`, `torch.tensor(...)` or `argmax` before `backward()`.",
             evidence=[
                 Hop(f"`{first.name}` ran with gradients on and waits for one", first.line or place.line),
                 Hop("backward starts here", place.line, "no grad_fn" if leaf else f"{place.parameters} leaves reached"),
             ],
-            confidence=Confidence.CERTAIN if alone else self._sure(run, waiting),
+            confidence=Confidence.CERTAIN if alone else self._sure(run, optimizer.steps),
         )
 
     def _part(self, run: Run, members: list[Parameter], place: Backward) -> Iterator[Finding]:
@@ -170,12 +171,11 @@ class LossCutFromGraph(Rule):
                 Hop(f"`{after.name}` is reached", after.line or place.line, "gradient"),
                 Hop("backward starts here", place.line, f"{place.parameters} leaves reached"),
             ],
-            confidence=self._sure(run, lost),
+            confidence=self._sure(run, min(p.steps for p in lost)),
         )
 
-    def _sure(self, run: Run, parameters: list[Parameter]) -> Confidence:
+    def _sure(self, run: Run, looked: int) -> Confidence:
         """A warm-up may end as long as the script runs."""
-        looked = min(p.steps for p in parameters)
         return Confidence.CERTAIN if run.finished and looked >= self.number("certain") else Confidence.LIKELY
 
 

@@ -212,7 +212,7 @@ class DataRecorder(Recorder):
         if tensors and all(on_host(tensor) is not None for tensor in tensors):
             self._content(reading, tensors)
         if inputs is not None:
-            self._look(loader, inputs)
+            self._look(loader, inputs, tensors)
         if labels is not None:
             _count_labels(reading, labels)
         self.watch.record.touch(loader)
@@ -229,10 +229,10 @@ class DataRecorder(Recorder):
         elif len(reading.digests) < 100_000:
             reading.digests.add(digest)
 
-    def _look(self, loader: Loader, inputs: torch.Tensor) -> None:
+    def _look(self, loader: Loader, inputs: torch.Tensor, tensors: list[torch.Tensor]) -> None:
         if loader.batches <= INSPECTED_FIRST or loader.batches % INSPECTED_EVERY == 0:
             began = time.perf_counter()
-            _inspect(loader, inputs)
+            _inspect(loader, inputs, tensors)
             self.watch.spent += time.perf_counter() - began
 
 
@@ -340,7 +340,7 @@ def _expected_runs(classes: dict[int, int]) -> tuple[float, float]:
     return mean, max(variance, 0.0) ** 0.5
 
 
-def _inspect(loader: Loader, inputs: torch.Tensor) -> None:
+def _inspect(loader: Loader, inputs: torch.Tensor, tensors: list[torch.Tensor]) -> None:
     """What one batch holds: finite numbers, spread, channels that never vary, equal samples."""
     loader.shape = list(inputs.shape)
     loader.dtype = str(inputs.dtype).removeprefix("torch.")
@@ -365,7 +365,7 @@ def _inspect(loader: Loader, inputs: torch.Tensor) -> None:
         loader.constant_value = low
     if values.ndim >= 2 and len(values) >= 2:
         _channels(loader, values)
-        _duplicates(loader, values)
+        _duplicates(loader, values, tensors)
 
 
 def _channels(loader: Loader, values: Any) -> None:
@@ -379,10 +379,12 @@ def _channels(loader: Loader, values: Any) -> None:
         loader.constant_channels = [c for c in loader.constant_channels if c in still]
 
 
-def _duplicates(loader: Loader, values: Any) -> None:
+def _duplicates(loader: Loader, values: Any, tensors: list[torch.Tensor]) -> None:
     if values[0].size < 8:
         return  # few features with few values repeat by nature
-    rows = [row.tobytes() for row in values[:COMPARED_SAMPLES]]
+    count = min(len(values), COMPARED_SAMPLES)
+    parts = [_array(t[:count]) for t in tensors if on_host(t) is not None and t.shape[0] == tensors[0].shape[0]]
+    rows = [b"".join(part[i].tobytes() for part in parts) for i in range(count)]
     loader.compared += len(rows)
     loader.duplicated += len(rows) - len(set(rows))
 

@@ -142,6 +142,8 @@ class GradientRecorder(Recorder):
                     if value is tensor:
                         thing.name, thing.plain = f"{known.name}.{name}", True
                         thing.module, thing.line = known.key, known.line
+                        assert layer is not None
+                        thing.line = self._modules.assigned_at(layer, name) or known.line
                         return
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import os
 import sys
+import textwrap
 import time
 import weakref
 from array import array
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import accumulate
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +35,8 @@ MAX_INPUTS = 512
 WATCHED_FIRST, WATCHED_EVERY = 20, 16
 FLOW = 12
 MAX_CALLS = 8
+MAX_OUTPUTS = 4
+"""Tensors of an output that are asked whether a backward pass comes back to them."""
 _is_compiling = torch.compiler.is_compiling
 
 
@@ -57,7 +68,8 @@ class ModuleRecorder(Recorder):
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
-        self._made: dict[int, tuple[weakref.ref[nn.Module], Line | None]] = {}
+        self._made: dict[int, tuple[weakref.ref[nn.Module], Line | None, bool]] = {}
+        self._loaded: dict[int, weakref.ref[Any]] = {}
         self._roots: dict[int, tuple[weakref.ref[nn.Module], Root]] = {}
         self._parameters: dict[int, tuple[weakref.ref[torch.Tensor], Parameter]] = {}
         self._passes: dict[tuple[Any, ...], Pass] = {}
@@ -87,6 +99,10 @@ class ModuleRecorder(Recorder):
             hooks.register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
         ):
             self._undo.append(handle.remove)
+        # Only torch.compile asks, to warn of hooks that fire twice: ours may.
+        if hasattr(hooks, "_has_any_global_hook"):
+            self.patch(hooks, "_has_any_global_hook", lambda original: _others_hooks)
+        self.patch(nn.Module, "load_state_dict", self._loading)
 
     # ------------------------------------------------------------------ where things are made
 
@@ -97,13 +113,20 @@ class ModuleRecorder(Recorder):
     def _module_registered(self, module: nn.Module, name: str, child: Any) -> None:
         if isinstance(child, nn.Module) and not _is_compiling():
             self._note_made(child)
+            self._note_made(module)
 
     def _note_made(self, module: nn.Module) -> None:
         key = id(module)
         found = self._made.get(key)
         if (found is None or found[0]() is not module) and self.on:
             try:
-                self._made[key] = (weakref.ref(module), self.watch.here(3))
+                sites = self.watch.sites
+                frame = sites.frame(3)
+                # Not inside its own constructor, where it registers what it consists of.
+                while frame is not None and frame.f_code.co_name == "__init__" and _is_self(frame, module):
+                    frame = sites.outer(frame.f_back)
+                line = None if frame is None else sites.line(frame)
+                self._made[key] = (weakref.ref(module), line, sites.in_library(3))
             except Exception as error:
                 self.watch.fail(self, error)
 
@@ -111,6 +134,50 @@ class ModuleRecorder(Recorder):
         """Where a module was made, as far as a registration showed it."""
         found = self._made.get(id(module))
         return found[1] if found is not None and found[0]() is module else None
+
+    def _made_by_library(self, module: nn.Module) -> bool:
+        found = self._made.get(id(module))
+        return found is not None and found[0]() is module and found[2]
+
+    def _loading(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def load_state_dict(module: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(module, state_dict, *args, **kwargs)
+            if self.on:
+                try:
+                    self._note_loaded(module, state_dict)
+                except Exception as error:
+                    self.watch.fail(self, error)
+            return result
+
+        return load_state_dict
+
+    def _note_loaded(self, module: nn.Module, state_dict: Any) -> None:
+        """Weights that come from elsewhere: not those that a run restores after it has trained them."""
+        keys = {str(key) for key in state_dict}
+        inside = {""}.union(*(accumulate(key.split(".")[:-1], "{}.{}".format) for key in keys))
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            found = self._parameters.get(id(parameter))
+            thing = found[1] if found is not None and found[0]() is parameter else None
+            if name in keys and (thing is None or not thing.steps):
+                self._loaded[id(parameter)] = weakref.ref(parameter)
+                if thing is not None:
+                    thing.loaded = True
+                    self.watch.record.touch(thing)
+        known = [root for _, root in self.roots()]
+        for path, layer in module.named_modules():
+            if path not in inside:
+                continue
+            self._loaded[id(layer)] = weakref.ref(layer)
+            for root in known:
+                held = root.things.get(id(layer))
+                if held is not None and held[0]() is layer and not held[1].recorded_graph:
+                    held[1].loaded = True
+                    self.watch.record.touch(held[1])
+
+    def _is_loaded(self, thing: Any) -> bool:
+        found = self._loaded.get(id(thing))
+        return found is not None and found() is thing
 
     # ------------------------------------------------------------------ forward
 
@@ -137,9 +204,11 @@ class ModuleRecorder(Recorder):
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
         if not isinstance(kwargs, dict):
             kwargs, output = {}, None  # after an exception torch leaves the keyword arguments out
+        if _is_compiling():
+            return
         stack = self._stack
-        if _is_compiling() or not stack or stack[-1] is not module:
-            if stack and not _is_compiling() and module in stack and not self.watch.in_backward:
+        if not stack or stack[-1] is not module:
+            if module in stack and not self.watch.in_backward:
                 del stack[stack.index(module) :]  # a hook of torch's or the script's was left early
             return
         try:
@@ -240,9 +309,9 @@ class ModuleRecorder(Recorder):
         tensors = list(_tensors(output))
         for tensor in tensors:
             self._outputs[id(tensor)] = (weakref.ref(tensor), found.module, found)
-        with_graph = next((t for t in tensors if t.requires_grad and t.grad_fn is not None), None)
+        with_graph = [t for t in tensors[:MAX_OUTPUTS] if t.requires_grad and t.grad_fn is not None]
         found.watched += 1
-        if with_graph is None:
+        if not with_graph:
             return
         found.graph += 1
         state = [False]
@@ -254,7 +323,8 @@ class ModuleRecorder(Recorder):
                 found.used += 1
                 record.touch(found)
 
-        with_graph.register_hook(came_back)
+        for tensor in with_graph:
+            tensor.register_hook(came_back)
 
     # ------------------------------------------------------------------ close looks
 
@@ -395,7 +465,9 @@ class ModuleRecorder(Recorder):
             if thing.train_dependent:
                 root.dependent.append((layer, name))
 
-    def _module(self, root: Root, layer: nn.Module, name: str, top: int | None, registered: bool) -> Module:
+    def _module(
+        self, root: Root, layer: nn.Module, name: str, top: int | None, registered: bool, line: Line | None = None
+    ) -> Module:
         known = root.things.get(id(layer))
         if known is not None and known[0]() is layer:
             return known[1]
@@ -403,11 +475,13 @@ class ModuleRecorder(Recorder):
             Module,
             name=name,
             class_name=type(layer).__name__,
-            line=self.made_at(layer),
+            line=line or self.made_at(layer),
             root=top,
             registered=registered,
             leaf=not layer._modules,
             train_dependent=_train_dependent(layer),
+            loaded=self._is_loaded(layer),
+            library=self._made_by_library(layer),
         )
         root.things[id(layer)] = (weakref.ref(layer), thing)
         for parameter_name, parameter in layer._parameters.items():
@@ -416,12 +490,32 @@ class ModuleRecorder(Recorder):
         return thing
 
     def _unregistered(self, root: Root, module: nn.Module) -> None:
-        name = f"{root.name}.<{type(module).__name__}>"
+        name, line = f"{root.name}.<{type(module).__name__}>", None
         top = root.things[id(self._stack[0])][1].key
-        self._module(root, module, name, top, False)
+        for owner in reversed(self._stack[:-1]):
+            held = root.things.get(id(owner))
+            attribute = _plain_attribute(owner, module) if held is not None and held[0]() is owner else None
+            if held is not None and attribute is not None:
+                name, line = f"{held[1].name}.{attribute}", self.assigned_at(owner, attribute.partition("[")[0])
+                break
+        self._module(root, module, name, top, False, line)
         for path, layer in module.named_modules():
             if path:
                 self._module(root, layer, f"{name}.{path}", top, False)
+
+    def assigned_at(self, module: nn.Module, attribute: str) -> Line | None:
+        """The first line in the constructors of its class that assigns an attribute of ``self``."""
+        for cls in type(module).__mro__:
+            constructor = vars(cls).get("__init__")
+            code = getattr(inspect.unwrap(constructor), "__code__", None) if callable(constructor) else None
+            if code is None or not self.watch.sites.is_user(code.co_filename):
+                continue
+            row = None
+            with suppress(OSError, TypeError, SyntaxError):
+                row = _assignment(inspect.getsource(code), attribute)
+            if row is not None:
+                return Line(os.path.abspath(code.co_filename), code.co_firstlineno + row, code.co_qualname)
+        return None
 
     def parameter(
         self, tensor: torch.Tensor, name: str = "", module: Module | None = None, plain: bool = False
@@ -444,6 +538,7 @@ class ModuleRecorder(Recorder):
             line=None if module is None else module.line,
             plain=plain,
             trainable=tensor.requires_grad,
+            loaded=self._is_loaded(tensor),
         )
         self._parameters[id(tensor)] = (weakref.ref(tensor), thing)
         return thing
@@ -458,6 +553,48 @@ class ModuleRecorder(Recorder):
             return None
         found = self._root.things.get(id(module))
         return found[1] if found is not None and found[0]() is module else None
+
+
+def _others_hooks() -> bool:
+    """Whether somebody else has placed global hooks."""
+    return bool(
+        hooks._global_backward_pre_hooks
+        or hooks._global_backward_hooks
+        or len(hooks._global_forward_pre_hooks) > 1
+        or len(hooks._global_forward_hooks) > 1
+    )
+
+
+def _is_self(frame: FrameType, module: nn.Module) -> bool:
+    code = frame.f_code
+    return bool(code.co_varnames) and frame.f_locals.get(code.co_varnames[0]) is module
+
+
+def _plain_attribute(owner: nn.Module, module: nn.Module) -> str | None:
+    """Where a module keeps another one that it does not register: ``blocks[0]``."""
+    for name, value in vars(owner).items():
+        if value is module:
+            return name
+        if isinstance(value, list | tuple):
+            index = next((i for i, v in enumerate(value) if v is module), None)
+            if index is not None:
+                return f"{name}[{index}]"
+        elif isinstance(value, dict) and not name.startswith("_"):
+            key = next((k for k, v in value.items() if v is module), None)
+            if key is not None:
+                return f"{name}[{key!r}]"
+    return None
+
+
+def _assignment(source: str, attribute: str) -> int | None:
+    """Rows from the first to the one that assigns the attribute."""
+    for node in ast.walk(ast.parse(textwrap.dedent(source))):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in targets:
+                if isinstance(target, ast.Attribute) and target.attr == attribute:
+                    return target.lineno - 1
+    return None
 
 
 def _train_dependent(layer: nn.Module) -> bool:

@@ -39,7 +39,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    points, width, steps = {"s": (64, 32, 600), "m": (256, 64, 1500), "l": (1024, 128, 3000)}[args.size]
+    points, width, steps = {"s": (64, 32, 600), "m": (256, 64, 1500), "l": (512, 96, 2000)}[args.size]
     model = Solution(width)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.1 ** (1 / steps))

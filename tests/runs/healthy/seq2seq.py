@@ -68,7 +68,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    count, width, vocab = {"s": (960, 32, 12), "m": (3200, 64, 20), "l": (6400, 128, 40)}[args.size]
+    count, width, vocab = {"s": (960, 32, 12), "m": (3200, 64, 20), "l": (4800, 96, 30)}[args.size]
     loader = DataLoader(Reversals(count, vocab, 6), batch_size=32, shuffle=True, collate_fn=collate)
     model = Seq2Seq(vocab, width, longest=10)
     criterion = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.05)

@@ -52,7 +52,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    count, width = {"s": (400, 24), "m": (1600, 48), "l": (4800, 96)}[args.size]
+    count, width = {"s": (400, 24), "m": (1600, 48), "l": (2400, 64)}[args.size]
     loader = DataLoader(Signals(count, torch.randn(SYMBOLS, DIM)), batch_size=16, shuffle=True, collate_fn=collate)
     model = Recogniser(width)
     criterion = nn.CTCLoss(blank=BLANK)

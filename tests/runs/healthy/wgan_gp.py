@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-SIZES = {"s": (1280, 64), "m": (6400, 128), "l": (19200, 256)}
+SIZES = {"s": (1280, 64), "m": (6400, 128), "l": (9600, 256)}
 LATENT = 4
 PENALTY = 1.0
 CRITIC_STEPS = 5
