@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from .recorders.gradients import GradientRecorder
 from .recorders.losses import LossRecorder
 from .recorders.modules import ModuleRecorder, _shape_text
 from .recorders.optimizers import OptimizerRecorder
+from .recorders.processes import ProcessRecorder
 from .run import SCHEMA, Failure, Run
 from .store import Record
 from .watch import Enough, Recorder, Watch
@@ -66,6 +68,7 @@ class Tracer:
             LossRecorder(self.watch, modules),
             gradients,
             optimizers,
+            ProcessRecorder(self.watch),
         ]
         self.origin = Origin(self.watch, modules)
         gradients.examine = self.origin.examine
@@ -107,12 +110,18 @@ class Tracer:
         if not self.is_owner:
             return self.run
         self.watch.numbers.fetch(wait=True)
+        self._note_unseen()
         for recorder in reversed(self.recorders):
             recorder.detach()
         self.watch.on = False
         self.run.meta["seconds"] = time.time() - self.run.meta["began"]
         self.record.stop()
         return self.run
+
+    def _note_unseen(self) -> None:
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        if dynamo is not None and dynamo.counters["stats"].get("unique_graphs"):
+            self.watch.note("activations and losses inside torch.compile (--eager switches it off)")
 
     def _forked(self) -> None:
         """A worker process: the record belongs to the parent, and nothing here is training."""

@@ -59,7 +59,9 @@ class Numbers:
         parts: list[tuple[Any, list[int]]] = []
         with torch.no_grad():
             for (device, _), indices in groups.items():
-                together = torch.stack([tensors[i].reshape(()) for i in indices])
+                together = torch.stack(
+                    [t if t.dim() == 0 else t.reshape(()) for t in map(tensors.__getitem__, indices)]
+                )
                 if device.type == "cuda":
                     together = together.to(torch.float32)
                     host = torch.empty(together.shape, dtype=torch.float32, pin_memory=True)

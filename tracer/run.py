@@ -168,6 +168,8 @@ class Parameter(Thing):
     """Steps before and after which the values were compared, and how many changed them."""
     reached: int = 0
     """Backward graphs, of those walked, that lead to it."""
+    reached_by: list[int] = field(default_factory=list)
+    """The places of those backward passes."""
     loaded: bool = False
     """``load_state_dict`` wrote to it before it was trained."""
     moved_by_hand: bool = False
@@ -175,7 +177,7 @@ class Parameter(Thing):
     frozen_steps: int = 0
     """Steps of its optimizer at which it did not require gradients."""
     untrained: bool = False
-    """When it was first found frozen, it held what torch's initialisation of linear and convolution layers draws."""
+    """When found frozen or without an optimizer, it held what torch's layers are initialised with."""
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from typing import Any
 from ..rules.finding import Line
 from .run import KINDS, SCHEMA, Epoch, Run, Stream, Thing
 
-INTERVAL = 0.4
+INTERVAL = 0.7
 """Seconds between two writes."""
 
 APPLICATION = 0x4E4E4155

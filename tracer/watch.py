@@ -23,6 +23,10 @@ DENSE_STEPS = 20
 """The first steps are all looked at closely: most mistakes show at once."""
 MIN_INTERVAL = 10
 MAX_INTERVAL = 2000
+LIGHT_PERIOD = 0.006
+"""Seconds: gradient norms and losses are read once in so long at most; a longer step is always read."""
+MAX_LIGHT = 50
+TIMED_STEPS = 32
 SHARE = 0.02
 """Share of the run's time that close looks may take."""
 
@@ -50,12 +54,16 @@ class Watch:
         self.backwards = 0
         self.close = True
         """Whether the step under way is looked at closely."""
+        self.light = True
+        """Whether its gradient norms and losses are kept: always, unless steps take a few milliseconds only."""
         self.readings: list[Reading] = []
         """Iterations over loaders that are under way, the one that gave the latest batch last."""
         self.losses_since_backward: dict[int, None] = {}
         self.spent = 0.0
         self._interval = MIN_INTERVAL
         self._next_look = DENSE_STEPS
+        self._light_every = 1
+        self._timed = (0, time.perf_counter())
         self._started = time.perf_counter()
         self._spent_before = 0.0
         self._seen_from = self._started
@@ -69,6 +77,12 @@ class Watch:
         self.steps += 1
         self.run.meta["steps"] = self.steps
         self.close = self._is_close()
+        if self.steps % TIMED_STEPS == 0:
+            now = time.perf_counter()
+            seconds = (now - self._timed[1]) / (self.steps - self._timed[0])
+            self._timed = (self.steps, now)
+            self._light_every = max(1, min(MAX_LIGHT, round(LIGHT_PERIOD / max(seconds, 1e-6))))
+        self.light = self.close or self.steps % self._light_every == 0
         for call in self.after_step:
             call()
 

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class ClippingOrder(Rule):
@@ -40,6 +41,9 @@ class ClippingOrder(Rule):
     - With two optimizers, each has its own order; the clipping of one may follow the step of the other.
     - Lightning and Accelerate unscale before they clip, in their own methods.
 
+    In a run, the norm of the gradients that a step uses is compared with the limit they were clipped to: at least 5
+    steps, of which 3, and 3 of 10, exceed it by more than 5 percent (rounding explains far less).
+
     ## What to do
 
     ```python
@@ -56,6 +60,7 @@ class ClippingOrder(Rule):
     points = (35,)
     severity = Severity.ERROR
     triggers = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm")
+    options = {"steps": 5, "exceeded": 3, "share": 0.3}
 
     bad = [
         Example(
@@ -512,6 +517,26 @@ class ClippingOrder(Rule):
         for clip, culprit, kind in order.useless_clips(program):
             message, advice = _TEXTS[kind]
             yield self.finding(clip.site, message, advice, evidence=[Hop(_HOPS[kind], culprit.site)])
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for clip in run.clips:
+            if clip.steps < self.number("steps") or clip.function != "clip_grad_norm_":
+                continue
+            if clip.exceeded < max(self.number("exceeded"), self.number("share") * clip.steps):
+                continue
+            early = clip.without_gradient > 1
+            why = " It finds no gradient at all: it runs before `backward()`." if early else ""
+            steppers = [optimizer for optimizer in run.optimizers if optimizer.steps]
+            yield self.finding(
+                clip.line,
+                f"Clipping to {clip.limit:g} has no effect: {clip.exceeded} of {clip.steps} steps used gradients with "
+                f"a larger norm, up to {clip.largest:.3g}.{why} A single exploding gradient can ruin the weights.",
+                "Clip between `backward()` and `step()`; with a GradScaler, call `scaler.unscale_(optimizer)` first.",
+                evidence=[
+                    Hop("clipped here", clip.line, f"to {clip.limit:g}, {clip.calls} calls"),
+                    *(Hop("used here", optimizer.step_line, f"up to {clip.largest:.3g}") for optimizer in steppers[:1]),
+                ],
+            )
 
 
 _TEXTS = {

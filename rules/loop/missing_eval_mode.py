@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ...analyzer import watching
-from ..finding import Finding, Hop, Severity
+from ...tracer import evidence
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Pass, Run
 
 
 class MissingEvalMode(Rule):
@@ -42,6 +46,12 @@ class MissingEvalMode(Rule):
     - Forward passes whose outputs nobody reads re-estimate the statistics of batch normalization.
     - A model handed to a function that cannot be read may have been switched there: not reported.
 
+    In a run, the forward passes of the module that is trained count: at least 3 calls in training mode on batches of a
+    loader that is never trained on, with a layer that depends on the mode, and no backward pass came back. Without a
+    loader, only fixed inputs that come again at later steps, under `no_grad`, of the only network that is trained, are
+    evaluation; that is a heuristic. Calls whose result nobody takes, and inputs passed through several times in a row
+    (Monte Carlo dropout), are left alone.
+
     ## What to do
 
     Switch before the evaluation loop, and back before training goes on:
@@ -62,6 +72,7 @@ class MissingEvalMode(Rule):
     points = (32,)
     severity = Severity.ERROR
     triggers = ("no_grad", "inference_mode", "set_grad_enabled", "argmax")
+    options = {"calls": 3}
 
     bad = [
         Example(
@@ -791,3 +802,52 @@ class MissingEvalMode(Rule):
                     *([Hop("evaluation runs over the data here", where)] if where else []),
                 ],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for found in run.passes:
+            module = run.of("module", found.module)
+            if not found.training or not found.train_dependent or found.used or module is None or module.library:
+                continue
+            trained = [other for other in evidence.trained_passes(run, found.module) if other.key != found.key]
+            if found.calls < self.number("calls") or not trained or found.watched == 0 or found.consumed:
+                continue
+            if _repeats_in_a_row(found.inputs) or evidence.is_bare_call(run, found.line):
+                continue
+            loader = run.of("loader", found.loader)
+            if evidence.evaluates(loader):
+                what, confidence = "batches of a loader that is never trained on", Confidence.CERTAIN
+            elif loader is None and not found.grad and _is_fixed_set(run, found, trained):
+                what, confidence = "fixed inputs that are never trained on", Confidence.LIKELY
+            else:
+                continue
+            name = found.train_dependent
+            yield self.finding(
+                found.line,
+                f"`{module.name}` is evaluated in training mode: {found.calls} forward passes on {what}, while "
+                f"`{name}` behaves as in training. The score is wrong and depends on the batch, and batch "
+                "normalization takes evaluation data into its statistics.",
+                f"Call `{module.name}.eval()` before this loop and `{module.name}.train()` before training goes on.",
+                evidence=[
+                    Hop(f"evaluated here, with `{name}` in training mode", found.line, f"{found.calls} calls"),
+                    Hop("trained here", trained[0].line, f"{trained[0].calls} calls"),
+                    *([Hop("the loader of these batches", loader.line, "0 batches trained on")] if loader else []),
+                ],
+                confidence=confidence,
+            )
+
+
+def _repeats_in_a_row(inputs: list[str]) -> bool:
+    """The same input passes several times running: several random answers are wanted."""
+    equal = sum(a == b for a, b in pairwise(inputs))
+    return len(set(inputs)) > 1 and 4 * equal >= len(inputs)
+
+
+def _is_fixed_set(run: Run, found: Pass, trained: list[Pass]) -> bool:
+    """The same inputs come again at later steps, and training never sees them; no other network is trained."""
+    if found.last_step <= found.first_step or len(found.inputs) < found.calls:
+        return False
+    if any(other.module != found.module for other in run.passes if other.used or other.consumed):
+        return False
+    times = Counter(found.inputs)
+    seen = {digest for other in trained for digest in other.inputs}
+    return min(times.values()) > 1 and not seen.intersection(times)

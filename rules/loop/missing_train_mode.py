@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import order
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class MissingTrainMode(Rule):
@@ -41,6 +43,10 @@ class MissingTrainMode(Rule):
     - A copy that is evaluated (`deepcopy(model).eval()`, an average of the weights) leaves the original alone.
     - Lightning and the Transformers `Trainer` switch the mode themselves.
 
+    In a run, a module that a backward pass came back to in training mode is trained later in evaluation mode, with a
+    layer that depends on the mode: at least 10 calls, at least 9 of 10 of them used by a backward pass that an
+    optimizer step follows, and no call in training mode in between or after.
+
     ## What to do
 
     Set the mode at the beginning of every phase, not once before the loop:
@@ -59,6 +65,7 @@ class MissingTrainMode(Rule):
     points = (32,)
     severity = Severity.ERROR
     triggers = ("backward",)
+    options = {"calls": 10, "used": 0.9}
 
     bad = [
         Example(
@@ -605,5 +612,37 @@ class MissingTrainMode(Rule):
                 evidence=[
                     Hop("the model is switched to evaluation here", switch.site),
                     Hop("and contains this layer, which behaves differently", layer.site, program.class_name(layer)),
+                ],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for found in run.passes:
+            module = run.of("module", found.module)
+            if found.training or not found.eval_dependent or not found.grad or module is None or module.library:
+                continue
+            if found.calls < self.number("calls") or found.used < self.number("used") * found.watched:
+                continue
+            loader = run.of("loader", found.loader)
+            if loader is not None and not loader.trains:
+                continue
+            before = [other for other in evidence.trained_passes(run, found.module) if other.training and other.grad]
+            # Attacks and penalties run in evaluation mode beside a training pass, step by step.
+            if not before or any(other.last_step >= found.first_step for other in before):
+                continue
+            # One step for each call: the pass is what is trained.
+            if found.last_step - found.first_step < self.number("calls") - 1:
+                continue
+            first = max(before, key=lambda other: other.last_step)
+            name = found.eval_dependent
+            yield self.finding(
+                found.line,
+                f"Since step {found.first_step}, `{module.name}` is trained in evaluation mode ({found.calls} forward "
+                f"passes; until step {first.last_step} it was in training mode): `{name}` does nothing, or keeps its "
+                "old statistics, from there on.",
+                f"Call `{module.name}.train()` at the beginning of every epoch: an evaluation has called `eval()`, and "
+                "nothing has switched back.",
+                evidence=[
+                    Hop("trained in training mode at first", first.line, f"{first.calls} calls"),
+                    Hop("trained in evaluation mode later", found.line, f"{found.calls} calls"),
                 ],
             )

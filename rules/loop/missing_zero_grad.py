@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class MissingZeroGrad(Rule):
@@ -43,6 +44,10 @@ class MissingZeroGrad(Rule):
     - Lightning (automatic optimization) and the Transformers `Trainer` clear the gradients themselves.
     - A `backward()` that no optimizer step follows (saliency maps, attacks on an input) is not training.
 
+    In a run, a cycle from one step to the next is uncleared when the gradients that the last step has used are still
+    there, and not zero, at the next `backward()`. At least 3 cycles and more than 4 of 5 must be; fewer are irregular
+    but may be meant. Gradients emptied between `backward()` and `step()` are seen as well, with the same numbers.
+
     ## What to do
 
     Clear the gradients once per step, before `backward()`:
@@ -62,6 +67,7 @@ class MissingZeroGrad(Rule):
     points = (36,)
     severity = Severity.ERROR
     triggers = ("backward",)
+    options = {"cycles": 3, "share": 0.8}
 
     bad = [
         Example(
@@ -783,3 +789,31 @@ class MissingZeroGrad(Rule):
                 "Move `zero_grad()` before the backward pass or behind the step.",
                 evidence=[Hop("the optimizer steps here, on cleared gradients", step.site)],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for optimizer in run.optimizers:
+            least = max(self.number("cycles"), self.number("share") * optimizer.cycles)
+            if optimizer.uncleared >= least:
+                yield self.finding(
+                    optimizer.uncleared_line,
+                    f"Gradients are never cleared: in {optimizer.uncleared} of {optimizer.cycles} cycles looked at, "
+                    "this backward pass adds to gradients that the step before has already used. Every step uses the "
+                    "sum of all gradients so far.",
+                    "Call `optimizer.zero_grad()` once per step, before `backward()`.",
+                    evidence=[
+                        Hop("the gradients are used here", optimizer.step_line, f"{optimizer.steps} steps"),
+                        Hop("and added to here", optimizer.uncleared_line, f"{optimizer.uncleared} times"),
+                    ],
+                )
+            elif optimizer.zeroed >= least:
+                yield self.finding(
+                    optimizer.cleared_line or optimizer.step_line,
+                    f"Gradients are cleared between `backward()` and `step()`: in {optimizer.zeroed} of "
+                    f"{optimizer.cycles} cycles looked at, the step found nothing of what the backward pass had "
+                    "computed. The weights do not learn.",
+                    "Clear the gradients before `backward()` or after `step()`, never in between.",
+                    evidence=[
+                        Hop("cleared here", optimizer.cleared_line or optimizer.step_line, f"{optimizer.zeroed} times"),
+                        Hop("this step finds no gradient", optimizer.step_line, f"{optimizer.steps} steps"),
+                    ],
+                )

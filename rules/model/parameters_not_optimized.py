@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import structure
-from ..finding import Finding, Hop, Severity
+from ...tracer import evidence
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Optimizer, Parameter, Run
 
 
 class ParametersNotOptimized(Rule):
@@ -40,6 +42,11 @@ class ParametersNotOptimized(Rule):
       `itertools.chain`, `named_parameters()`, `add_param_group`, a helper in another file.
     - A list of parameters that nobody can follow is unknown, and unknown is not reported.
 
+    In a run: parameters that want a gradient, that no optimizer was ever given and no `load_state_dict` has written to,
+    are reached by at least 2 of the backward passes whose steps follow (few are walked through), and the run made 5
+    steps. What the script changes by itself between the steps (plain gradient descent by hand, averages) is left out,
+    and so is what a library made. It is certain when the run has ended and the values were those of an initialisation.
+
     ## What to do
 
     Give the optimizer all that is to be learned:
@@ -56,6 +63,7 @@ class ParametersNotOptimized(Rule):
     points = (23,)
     severity = Severity.ERROR
     triggers = ("backward",)
+    options = {"steps": 5, "reached": 2}
 
     bad = [
         Example(
@@ -581,3 +589,55 @@ class ParametersNotOptimized(Rule):
                     Hop("the loss is backpropagated here", missing.backward.site),
                 ],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        forgotten: dict[int, list[Parameter]] = {}
+        for p in run.parameters:
+            optimizer = self._beside(run, p)
+            if optimizer is not None:
+                forgotten.setdefault(optimizer.key, []).append(p)
+        for key, parameters in forgotten.items():
+            optimizer = run.of("optimizer", key)
+            modules = [run.of("module", p.module) for p in parameters]
+            first = modules[0]
+            place = run.of("backward", parameters[0].reached_by[0])
+            known = any(p.untrained for p in parameters)
+            size = sum(p.size for p in parameters)
+            yield self.finding(
+                optimizer.line or optimizer.step_line,
+                f"{evidence.listed(module.name for module in modules)} take part in the loss, but no optimizer was "
+                f"given their {len(parameters)} tensors ({size:,} numbers): in {optimizer.steps} steps they were never "
+                "updated and keep their initial values, while the rest learns around them.",
+                f"Give this optimizer the parameters of {evidence.listed(module.name for module in modules)} too, or "
+                "call `requires_grad_(False)` on what shall not learn.",
+                evidence=[
+                    Hop(
+                        f"`{modules[0].name}` is made here", modules[0].line, f"{parameters[0].reached} graphs reach it"
+                    ),
+                    Hop("gradients flow to it from here", place.line, f"{place.calls} calls"),
+                    Hop("this optimizer steps without it", optimizer.step_line, f"{optimizer.steps} steps"),
+                ],
+                confidence=evidence.settled(run) if known else Confidence.LIKELY,
+            )
+
+    def _beside(self, run: Run, p: Parameter) -> Optimizer | None:
+        """The optimizer that steps after the backward passes that lead to a parameter it does not own."""
+        module = run.of("module", p.module)
+        if module is None or module.line is None or not module.registered or module.library or module.loaded:
+            return None
+        if p.optimizers or p.plain or p.loaded or p.moved_by_hand or p.frozen_steps or not p.trainable or not p.name:
+            return None
+        if p.reached < self.number("reached"):
+            return None
+        places = [place for key in p.reached_by if (place := run.of("backward", key)) is not None and place.steps]
+        steppers = {key for place in places for key in place.optimizers}
+        stepped = [o for o in run.optimizers if o.key in steppers and o.steps >= self.number("steps")]
+        if not stepped:
+            return None
+        root = evidence.root_of(module)
+        near = [
+            o
+            for o in stepped
+            if any((m := run.of("module", q.module)) and evidence.root_of(m) == root for q in evidence.members(run, o))
+        ]
+        return max(near or stepped, key=lambda o: o.steps)

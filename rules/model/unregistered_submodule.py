@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import structure
-from ..finding import Finding, Hop, Severity
+from ...tracer import evidence
+from ..finding import Finding, Hop, Line, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Module, Parameter, Run
 
 
 class UnregisteredSubmodule(Rule):
@@ -42,6 +44,11 @@ class UnregisteredSubmodule(Rule):
     - Constants are no parameters; and a class that is no `nn.Module` may keep its networks as it likes, when
       it hands their parameters to the optimizer itself.
 
+    In a run, such a layer runs inside the forward pass of a module whose `modules()` do not contain it, or a graph leads
+    to a tensor that a module holds as a plain attribute. It is reported when at least 2 of the backward passes looked
+    at reach it, 5 steps were made, and no optimizer owns it, no checkpoint was loaded into it and nothing else moves
+    it.
+
     ## What to do
 
     Use the container that registers:
@@ -60,6 +67,7 @@ class UnregisteredSubmodule(Rule):
     points = (23,)
     severity = Severity.ERROR
     triggers = ("Module",)
+    options = {"steps": 5, "reached": 2}
 
     bad = [
         Example(
@@ -613,3 +621,56 @@ class UnregisteredSubmodule(Rule):
                 hidden.advice,
                 evidence=[Hop(f"{hidden.what} made here", hidden.part)],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        if run.steps < self.number("steps"):
+            return
+        hidden: dict[Line | None, list[tuple[Parameter, Module, str]]] = {}
+        for p in run.parameters:
+            module = run.of("module", p.module)
+            if not self._is_hidden(run, p) or module is None or module.library or module.loaded:
+                continue
+            if module.registered:
+                hidden.setdefault(p.line, []).append((p, module, p.name))
+            else:
+                outer = min(_hidden_around(run, module), key=lambda other: len(other.name), default=module)
+                hidden.setdefault(outer.line, []).append((p, outer, outer.name))
+        for line, found in hidden.items():
+            p, module, _ = found[0]
+            place = run.of("backward", p.reached_by[0])
+            names = evidence.listed(name for _, _, name in found)
+            what = "a plain tensor" if module.registered else "a plain container"
+            root = run.of("module", module.root) or module
+            yield self.finding(
+                line,
+                f"{names} took part in the forward pass of `{root.name}` without being registered (kept in {what}): "
+                f"`parameters()` does not contain them, no optimizer has their {len(found)} tensors, and in "
+                f"{run.steps} steps they kept their initial values.",
+                "Make it an `nn.Parameter`, or `register_buffer` where it shall not learn."
+                if module.registered
+                else "Keep the layers in an `nn.ModuleList`, `nn.ModuleDict` or `nn.Sequential`.",
+                evidence=[
+                    Hop(
+                        f"`{module.name}` is a {module.class_name}",
+                        line,
+                        f"{sum(q.size for q, _, _ in found):,} numbers",
+                    ),
+                    Hop("gradients flow to it from here", place.line, f"{p.reached} graphs reach it"),
+                ],
+            )
+
+    def _is_hidden(self, run: Run, p: Parameter) -> bool:
+        """A tensor that wants to learn, takes part in a loss that is trained on, and that no optimizer has."""
+        if not p.plain or not p.name or not p.trainable or p.optimizers or p.loaded or p.moved_by_hand:
+            return False
+        steps = any((place := run.of("backward", key)) is not None and place.steps for key in p.reached_by)
+        return steps and p.reached >= self.number("reached")
+
+
+def _hidden_around(run: Run, module: Module) -> list[Module]:
+    """The unregistered modules that hold an unregistered one, itself among them."""
+    return [
+        other
+        for other in run.modules
+        if not other.registered and other.root == module.root and f"{module.name}.".startswith(f"{other.name}.")
+    ]

@@ -19,6 +19,9 @@ from ..run import Epoch, Loader
 from ..watch import Recorder, Watch
 
 MAX_EPOCHS = 64
+FULL_ITERATIONS = 8
+"""The first iterations over a loader, and later every so-manyth, are read in full."""
+MAX_FULL_BATCHES = 20_000
 MAX_CLASSES = 4096
 MAX_RUNS = 100_000
 """Labels of which the order is examined."""
@@ -37,6 +40,8 @@ class Reading:
     def __init__(self, loader: Loader, epoch: Epoch, indices: bool) -> None:
         self.loader = loader
         self.epoch = epoch
+        self.full = loader.iterations <= FULL_ITERATIONS or loader.iterations % FULL_ITERATIONS == 0
+        """Whether contents and labels are read too, not only the order."""
         self.fresh = False
         """The latest batch was not followed by a backward pass yet."""
         self.gone = False
@@ -206,6 +211,10 @@ class DataRecorder(Recorder):
         if reading.indices:
             reading.order = hash((reading.order, reading.indices.popleft()))
             epoch.order = _text(reading.order)
+        if not reading.full or epoch.batches > MAX_FULL_BATCHES:
+            reading.full = False
+            self.watch.record.touch(loader)
+            return
         tensors = _tensors(batch)
         inputs, labels = _parts(batch)
         loader.tensors = len(tensors)
@@ -314,19 +323,24 @@ def _count_labels(reading: Reading, labels: torch.Tensor) -> None:
     values = _array(labels).reshape(-1).astype(np.int64)
     reading.labels = hash((reading.labels, values.tobytes()))
     epoch.labels = _text(reading.labels)
-    classes, counts = np.unique(values, return_counts=True)
+    low, high = int(values.min()), int(values.max())
+    if 0 <= low <= high < MAX_CLASSES:
+        counts = np.bincount(values).tolist()
+        counted = [(label, count) for label, count in enumerate(counts) if count]
+    else:
+        counted = list(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True))
     if len(loader.labels) < MAX_CLASSES:
-        for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
+        for label, count in counted:
             name = str(label)
             loader.labels[name] = loader.labels.get(name, 0) + count
     if len(values) >= 4:
         loader.labelled_batches += 1
-        loader.single_label_batches += len(classes) == 1
+        loader.single_label_batches += low == high
     if not loader.label_runs and reading.labelled < MAX_RUNS:
         reading.runs += int(np.count_nonzero(values[1:] != values[:-1])) + (int(values[0]) != reading.last_label)
         reading.labelled += len(values)
         reading.last_label = int(values[-1])
-        for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
+        for label, count in counted:
             reading.classes[label] = reading.classes.get(label, 0) + count
 
 

@@ -114,6 +114,8 @@ class GradientRecorder(Recorder):
     def _keep(self, place: Backward, step: int, value: float) -> None:
         if not math.isfinite(value):
             place.nonfinite += 1
+        elif not self.watch.light:
+            return
         self.watch.record.add("objective", place.key, (place.key,), step, array("f", (value,)))
 
     def _walk(self, place: Backward, loss: torch.Tensor) -> None:
@@ -126,6 +128,12 @@ class GradientRecorder(Recorder):
             for tensor in reached:
                 thing = self._modules.parameter(tensor, plain=type(tensor) is torch.Tensor)
                 thing.reached += 1
+                if not thing.optimizers:
+                    if thing.reached == 1:
+                        self._modules.compare_with_initialisation(thing, tensor)
+                    self._modules.compare_with_before(thing, tensor)
+                if place.key not in thing.reached_by and len(thing.reached_by) < 16:
+                    thing.reached_by.append(place.key)
                 count += 1
                 self.watch.record.touch(thing)
                 if not thing.name:

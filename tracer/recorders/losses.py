@@ -176,7 +176,7 @@ class LossRecorder(Recorder):
         self.watch.numbers.later(numbers, keep)
 
     def _after(self, use: LossUse, result: torch.Tensor) -> None:
-        if result.numel() != 1:
+        if not self.watch.light or result.numel() != 1:
             return
         step, record = self.watch.steps, self.watch.record
         training = torch.is_grad_enabled()

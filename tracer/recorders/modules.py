@@ -35,6 +35,8 @@ MAX_INPUTS = 512
 WATCHED_FIRST, WATCHED_EVERY = 20, 16
 FLOW = 12
 MAX_CALLS = 8
+MIN_ELEMENTS = 64
+"""Of a tensor that is compared with what an initialisation draws."""
 MAX_OUTPUTS = 4
 """Tensors of an output that are asked whether a backward pass comes back to them."""
 _is_compiling = torch.compiler.is_compiling
@@ -70,6 +72,7 @@ class ModuleRecorder(Recorder):
         super().__init__(watch)
         self._made: dict[int, tuple[weakref.ref[nn.Module], Line | None, bool]] = {}
         self._loaded: dict[int, weakref.ref[Any]] = {}
+        self._values: dict[int, list[float]] = {}
         self._roots: dict[int, tuple[weakref.ref[nn.Module], Root]] = {}
         self._parameters: dict[int, tuple[weakref.ref[torch.Tensor], Parameter]] = {}
         self._passes: dict[tuple[Any, ...], Pass] = {}
@@ -182,13 +185,18 @@ class ModuleRecorder(Recorder):
     # ------------------------------------------------------------------ forward
 
     def _before(self, module: nn.Module, args: Any) -> None:
-        if _is_compiling() or not self.on or self.watch.in_backward:
+        if _is_compiling():
             return
         stack = self._stack
         if stack:
             stack.append(module)
             if self._looking:
-                self._enter(module, args)
+                try:
+                    self._enter(module, args)
+                except Exception as error:
+                    self.watch.fail(self, error)
+            return
+        if not self.on or self.watch.in_backward:
             return
         kind = self._losses.get(type(module))
         if kind is None:
@@ -207,14 +215,19 @@ class ModuleRecorder(Recorder):
         if _is_compiling():
             return
         stack = self._stack
-        if not stack or stack[-1] is not module:
+        if not stack:
+            return
+        if stack[-1] is not module:
             if module in stack and not self.watch.in_backward:
                 del stack[stack.index(module) :]  # a hook of torch's or the script's was left early
             return
+        if not self._looking and len(stack) > 1 and output is not None:
+            stack.pop()
+            return
         try:
-            if output is None and len(stack) and self.failed_in is None:
+            if output is None and self.failed_in is None:
                 self._raised(module, args, kwargs)
-            if not module._modules:
+            if self._looking and not module._modules:
                 self.flow.append((module, _shapes(args), _shapes(output)))
             if len(stack) > 1:
                 if self._looking and self.on:
@@ -234,7 +247,6 @@ class ModuleRecorder(Recorder):
         watch = self.watch
         root = self._known_root(module)
         self.failed_in = None
-        self.flow.clear()
         self.current = module
         self._root = root
         frame = watch.sites.frame(3)
@@ -269,6 +281,7 @@ class ModuleRecorder(Recorder):
         self._rng = torch.get_rng_state() if dependent and found.grad else None
         self._looking = found.calls <= 3 or (watch.close and (found.grad or found.calls % WATCHED_EVERY == 0))
         if self._looking:
+            self.flow.clear()
             root.order = 0
             self._last_with_weights = None
             self._outputs = {k: v for k, v in self._outputs.items() if v[0]() is not None}
@@ -419,7 +432,9 @@ class ModuleRecorder(Recorder):
         if sys.exc_info()[1] is not None:
             self.failed_in = module
             self.failed_input = _shapes((*args, *kwargs.values()))
-            self.failed_flow = self.flow[-FLOW:]
+            # What ran before it in this pass, or in the latest pass that was looked at.
+            before = next((i for i, (layer, _, _) in enumerate(self.flow) if layer is module), len(self.flow))
+            self.failed_flow = self.flow[:before][-FLOW:]
 
     # ------------------------------------------------------------------ what modules there are
 
@@ -447,7 +462,7 @@ class ModuleRecorder(Recorder):
                         inner = {**held, **held.get("_modules", {})}
                         attribute = next((k for k, v in inner.items() if v is module), None)
                         if attribute is not None:
-                            return attribute
+                            return str(attribute)
             frame = frame.f_back
         return type(module).__name__
 
@@ -542,6 +557,45 @@ class ModuleRecorder(Recorder):
         )
         self._parameters[id(tensor)] = (weakref.ref(tensor), thing)
         return thing
+
+    def compare_with_initialisation(self, thing: Parameter, tensor: torch.Tensor) -> None:
+        """Uniform within 1/sqrt(inputs of a unit), as linear and convolution layers begin; or normal, as embeddings do.
+
+        Training leaves that interval within a few steps, at some of its many elements.
+        """
+        size = tensor.numel()
+        if tensor.dim() < 2 or size < MIN_ELEMENTS or not tensor.is_floating_point():
+            return
+        bound = (size / tensor.shape[0]) ** -0.5
+        with torch.no_grad():
+            x = tensor.detach()
+            numbers = (x.abs().amax().float(), torch.linalg.vector_norm(x).float(), x.mean().float())
+
+        def keep(values: list[float]) -> None:
+            largest, deviation, mean = values[0], values[1] / size**0.5, values[2]
+            uniform = 0.9 * bound < largest <= 1.001 * bound and 0.85 < deviation * 3**0.5 / bound < 1.15
+            normal = len(thing.shape) == 2 and abs(deviation - 1) * (2 * size) ** 0.5 < 4 and abs(mean) * size**0.5 < 4
+            thing.untrained = uniform or normal
+            self.watch.record.touch(thing)
+
+        self.watch.numbers.later(numbers, keep)
+
+    def compare_with_before(self, thing: Parameter, tensor: torch.Tensor) -> None:
+        """No step can have changed it: do its values change all the same?"""
+        if not tensor.is_floating_point() or tensor.layout is not torch.strided or not tensor.numel():
+            return
+        with torch.no_grad():
+            x = tensor.detach()
+            numbers = (torch.linalg.vector_norm(x).float(), x.sum().float())
+
+        def keep(values: list[float]) -> None:
+            before = self._values.get(thing.key)
+            if before is not None and before != values:
+                thing.moved_by_hand = True
+                self.watch.record.touch(thing)
+            self._values[thing.key] = values
+
+        self.watch.numbers.later(numbers, keep)
 
     def roots(self) -> list[tuple[nn.Module, Root]]:
         """Every outermost module that is still there."""

@@ -7,10 +7,11 @@ import math
 import time
 import weakref
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.utils import clip_grad
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import (
@@ -21,13 +22,18 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from ...rules.finding import Line
 from ..quiet import blind
 from ..run import Backward, Clip, Optimizer, Scheduler
 from ..watch import Recorder, Watch
 from .modules import ModuleRecorder
 
+MANY_STEPS = 500
+"""So long every step is asked which parameters have a gradient; later only those that are read anyway."""
 MAX_PENDING = 8
 """Backward passes of one cycle at which left-over gradients are looked for."""
+CLIPS = {"clip_grad_norm_": ("parameters", "max_norm", "norm_type"), "clip_grad_value_": ("parameters", "clip_value")}
+"""Functions that clip, with the names of their first arguments."""
 NAN = float("nan")
 _is_compiling = torch.compiler.is_compiling
 
@@ -50,6 +56,9 @@ class State:
         self.before: list[torch.Tensor] = []
         self.moving: list[int] = []
         self.last_time = 0.0
+        self.never: set[int] = set()
+        """Parameters that no step so far found a gradient for."""
+        self.emptied_at: Line | None = None
 
 
 class OptimizerRecorder(Recorder):
@@ -71,8 +80,10 @@ class OptimizerRecorder(Recorder):
         self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
         self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)
         self.patch(TorchOptimizer, "__init__", self._initialised)
+        self.patch(TorchOptimizer, "zero_grad", self._clearing)
+        self.patch(nn.Module, "zero_grad", self._clearing)
         for owner in (torch.nn.utils, clip_grad):
-            for name in ("clip_grad_norm_", "clip_grad_value_"):
+            for name in CLIPS:
                 self.patch(owner, name, functools.partial(self._clipping, name))
         self.patch(torch.amp.GradScaler, "step", self._scaled)
         for cls in dict.fromkeys(v for v in vars(lr_scheduler).values() if isinstance(v, type)):
@@ -124,6 +135,7 @@ class OptimizerRecorder(Recorder):
         things = [self._modules.parameter(p) for p in state.parameters]
         state.keys = tuple(thing.key for thing in things)
         state.index = {id(p): i for i, p in enumerate(state.parameters)}
+        state.never = {i for i, thing in enumerate(things) if not thing.with_gradient}
         state.thing.parameters = list(state.keys)
         for thing in things:
             if state.thing.key not in thing.optimizers:
@@ -168,6 +180,32 @@ class OptimizerRecorder(Recorder):
                 with torch.no_grad():
                     state.had = _largest(gradients)
 
+    def _clearing(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Only where: whether gradients are there is looked at in the steps."""
+
+        @functools.wraps(original)
+        def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.on and not _is_compiling():
+                try:
+                    self._note_clearing(owner)
+                except Exception as error:
+                    self.watch.fail(self, error)
+            return original(owner, *args, **kwargs)
+
+        return zero_grad
+
+    def _note_clearing(self, owner: Any) -> None:
+        for state in self._alive():
+            if not state.backwards or not state.parameters:
+                continue
+            if isinstance(owner, nn.Module):
+                concerned = any(p is state.parameters[0] for p in owner.parameters())
+            else:
+                found = self._states.get(id(owner))
+                concerned = found is not None and found[1] is state
+            if concerned:
+                state.emptied_at = self.watch.here(3)
+
     # ------------------------------------------------------------------ steps
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -199,20 +237,21 @@ class OptimizerRecorder(Recorder):
         if closure:
             state.examined = False
             return
+        if all(p.grad is None for p in state.parameters):
+            thing.without_gradient += 1
+        if not (watch.light or state.examined or (state.never and thing.steps < MANY_STEPS)):
+            return
         gradients: list[torch.Tensor] = []
         where: list[int] = []
-        missing = 0
         for i, p in enumerate(state.parameters):
             g = p.grad
-            if g is None:
-                missing += 1
-            elif type(g) is torch.Tensor and g.layout is torch.strided:
+            if type(g) is torch.Tensor and g.layout is torch.strided:
                 gradients.append(g)
                 where.append(i)
-        if missing == len(state.parameters):
-            thing.without_gradient += 1
         if watch.close:
             self._count(state)
+        if state.never and gradients:
+            self._first_gradients(state, where)
         with torch.no_grad():
             norms = torch._foreach_norm(gradients) if gradients else []
             limits = self._limits(state, where) if self._clipped else []
@@ -229,9 +268,22 @@ class OptimizerRecorder(Recorder):
             parameter = self.watch.run.things["parameter"][key]
             parameter.steps += 1
             parameter.trainable = p.requires_grad
-            parameter.frozen_steps += not p.requires_grad
+            if not p.requires_grad:
+                if not parameter.frozen_steps:
+                    self._modules.compare_with_initialisation(parameter, p)
+                parameter.frozen_steps += 1
             parameter.with_gradient += p.grad is not None
+            if not parameter.with_gradient and p.requires_grad:
+                self._modules.compare_with_before(parameter, p)
             record.touch(parameter)
+
+    def _first_gradients(self, state: State, where: list[int]) -> None:
+        """Also between close looks: a gradient that was ever there is not forgotten."""
+        for i in state.never.intersection(where):
+            parameter = self.watch.run.things["parameter"][state.keys[i]]
+            parameter.with_gradient = max(parameter.with_gradient, 1)
+            self.watch.record.touch(parameter)
+        state.never.difference_update(where)
 
     def _keep_norms(self, state: State, where: list[int], norms: Any, limits: list[tuple[Clip, list[int]]]) -> None:
         watch, close = self.watch, self.watch.close
@@ -281,15 +333,19 @@ class OptimizerRecorder(Recorder):
                 watch.numbers.later((least,), keep)
             if state.backwards and state.had is not None:
                 now = functools.reduce(torch.maximum, norms) if norms else torch.zeros_like(state.had)
+                emptied_at = state.emptied_at
 
                 def keep_zeroed(values: list[float]) -> None:
-                    thing.zeroed += values[0] > 0 and values[1] == 0
+                    if values[0] > 0 and values[1] == 0:
+                        thing.zeroed += 1
+                        thing.cleared_line = emptied_at or thing.cleared_line
                     watch.record.touch(thing)
 
                 watch.numbers.later((state.had, now.to(state.had.dtype)), keep_zeroed)
         state.leftovers = []
         state.had = None
         state.backwards = 0
+        state.emptied_at = None
         state.suspect = True
         state.examined = watch.close or thing.steps <= MAX_PENDING
 
@@ -306,7 +362,7 @@ class OptimizerRecorder(Recorder):
             if self._depth == 0:
                 self._rates_now(state, optimizer)
                 now = time.perf_counter()
-                if state.last_time:
+                if state.last_time and watch.light:
                     watch.record.add("time", 0, (0,), watch.steps, array("f", (now - state.last_time,)))
                 state.last_time = now
         except Exception as error:
@@ -356,30 +412,33 @@ class OptimizerRecorder(Recorder):
 
     def _clipping(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def clip(parameters: Any, limit: Any, *args: Any, **kwargs: Any) -> Any:
+        def clip(*args: Any, **kwargs: Any) -> Any:
             if _is_compiling() or not self.on or blind():
-                return original(parameters, limit, *args, **kwargs)
-            if not isinstance(parameters, torch.Tensor):
+                return original(*args, **kwargs)
+            given = dict(zip(CLIPS[name], args, strict=False), **kwargs)
+            parameters, limit = given.get("parameters"), given.get(CLIPS[name][1])
+            if isinstance(parameters, Iterator):  # to be gone through once: by both of us
                 parameters = list(parameters)
-            try:
-                self._clip(name, parameters, limit, args, kwargs)
-            except Exception as error:
-                self.watch.fail(self, error)
-            return original(parameters, limit, *args, **kwargs)
+                args, kwargs = (parameters, *args[1:]), {k: v for k, v in kwargs.items() if k != "parameters"}
+            if parameters is not None and isinstance(limit, int | float | torch.Tensor):
+                try:
+                    self._clip(name, parameters, float(limit), given.get("norm_type", 2.0))
+                except Exception as error:
+                    self.watch.fail(self, error)
+            return original(*args, **kwargs)
 
         return clip
 
-    def _clip(self, name: str, parameters: Any, limit: Any, args: Any, kwargs: Any) -> None:
+    def _clip(self, name: str, parameters: Any, limit: float, norm_type: Any) -> None:
         line = self.watch.here(3)
         clip = self._clips.get(line)
-        tensors = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+        tensors = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
         if clip is None:
             clip = self._clips[line] = self.watch.record.new(Clip, line=line, function=name)
-        clip.limit = float(limit)
+        clip.limit = limit
         clip.calls += 1
         if not any(p.grad is not None for p in tensors):
             clip.without_gradient += 1
-        norm_type = args[0] if args else kwargs.get("norm_type", 2.0)
         if name == "clip_grad_norm_" and float(norm_type) == 2.0 and math.isfinite(clip.limit):
             self._clipped[clip.key] = (clip, frozenset(map(id, tensors)))
         self.watch.record.touch(clip)

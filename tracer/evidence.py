@@ -1,0 +1,120 @@
+"""What several rules ask of a recorded run, and the statistics that they need. No torch, no other package."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Confidence, Line
+
+if TYPE_CHECKING:
+    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream
+
+REFUSED = "does not require grad"
+"""What torch says when ``backward`` is called on a tensor without a graph."""
+
+
+def root_of(module: Module) -> int:
+    """The key of the outermost module that it is seen from."""
+    return module.key if module.root is None else module.root
+
+
+def settled(run: Run) -> Confidence:
+    """What was never seen may still come as long as the script runs."""
+    return Confidence.CERTAIN if run.finished else Confidence.LIKELY
+
+
+def evaluates(loader: Loader | None) -> bool:
+    """Whether a loader's batches were never followed by a backward pass."""
+    return loader is not None and loader.batches > 0 and loader.training_batches == 0
+
+
+def trained_passes(run: Run, root: int) -> list[Pass]:
+    """The forward passes of an outermost module to which a backward pass came back."""
+    return [found for found in run.passes if found.module == root and found.used]
+
+
+def members(run: Run, optimizer: Optimizer) -> list[Parameter]:
+    """The parameters that an optimizer was given."""
+    return [p for key in optimizer.parameters if (p := run.of("parameter", key)) is not None]
+
+
+def backward_of(run: Run, optimizer: Optimizer) -> Backward | None:
+    """The backward pass that this optimizer's steps follow most."""
+    places = [place for place in run.backwards if optimizer.key in place.optimizers]
+    return max(places, key=lambda place: place.steps, default=None)
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """```a`, `b`, `c` and 4 more``."""
+    every = list(dict.fromkeys(names))
+    shown = [f"`{name}`" for name in every[:most]]
+    if len(every) > most:
+        return ", ".join(shown) + f" and {len(every) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def is_bare_call(run: Run, line: Line | None) -> bool:
+    """Whether the line is nothing but a call whose result nobody takes."""
+    if line is None:
+        return False
+    text = run.text.get((line.file, line.row)) or linecache.getline(line.file, line.row)
+    try:
+        body = ast.parse(text.strip()).body
+    except SyntaxError:
+        return False
+    return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Call)
+
+
+def norms(stream: Stream) -> tuple[list[int], list[float]]:
+    """Steps and Euclidean norms of all gradients together, where all were finite."""
+    steps, values = [], []
+    for step, row in zip(list(stream.steps), list(stream.rows), strict=False):
+        known = [v for v in row if not math.isnan(v)]
+        total = math.sqrt(sum(v * v for v in known))
+        if known and math.isfinite(total):
+            steps.append(step)
+            values.append(total)
+    return steps, values
+
+
+# ---------------------------------------------------------------------------- statistics
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one; the mean of the two in the middle."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def tail(z: float) -> float:
+    """The probability of a standard normal number above ``z``."""
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+def mann_kendall(values: Sequence[float]) -> float:
+    """Standard score of the Mann-Kendall trend test: positive where the values rise.
+
+    Mann, "Nonparametric tests against trend", Econometrica 13 (1945); Kendall, "Rank Correlation Methods" (1975),
+    with the correction for continuity. For at most a few hundred values: it compares all pairs.
+    """
+    n = len(values)
+    score = sum((b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :])
+    counts: dict[float, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in counts.values())) / 18
+    if variance <= 0:
+        return 0.0
+    return (score - (score > 0) + (score < 0)) / math.sqrt(variance)
+
+
+def blocks(values: Sequence[float], count: int) -> list[float]:
+    """Means of ``count`` equal parts, in order; what is left over at the end goes to the last."""
+    size = len(values) // count
+    parts = [values[i * size : (i + 1) * size if i < count - 1 else None] for i in range(count)]
+    return [sum(part) / len(part) for part in parts]
