@@ -96,6 +96,10 @@ class Record:
         self.touch(thing)
         return thing
 
+    def full(self, kind: type[Any], limit: int) -> bool:
+        """Whether there are so many nouns of a kind that a script must be making them in a loop."""
+        return len(self.run.things[kind.KIND]) >= limit
+
     def touch(self, thing: Thing) -> None:
         """The noun has changed."""
         self._dirty.add((thing.KIND, thing.key))

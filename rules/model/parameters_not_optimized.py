@@ -599,7 +599,6 @@ class ParametersNotOptimized(Rule):
         for key, parameters in forgotten.items():
             optimizer = run.of("optimizer", key)
             modules = [run.of("module", p.module) for p in parameters]
-            first = modules[0]
             place = run.of("backward", parameters[0].reached_by[0])
             known = any(p.untrained for p in parameters)
             size = sum(p.size for p in parameters)

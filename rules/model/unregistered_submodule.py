@@ -44,10 +44,10 @@ class UnregisteredSubmodule(Rule):
     - Constants are no parameters; and a class that is no `nn.Module` may keep its networks as it likes, when
       it hands their parameters to the optimizer itself.
 
-    In a run, such a layer runs inside the forward pass of a module whose `modules()` do not contain it, or a graph leads
-    to a tensor that a module holds as a plain attribute. It is reported when at least 2 of the backward passes looked
-    at reach it, 5 steps were made, and no optimizer owns it, no checkpoint was loaded into it and nothing else moves
-    it.
+    In a run, such a layer runs inside the forward pass of a module whose `modules()` do not contain it, or a graph
+    leads to a tensor that a module holds as a plain attribute. It is reported when at least 2 of the backward passes
+    looked at reach it, 5 steps were made, and no optimizer owns it, no checkpoint was loaded into it and nothing else
+    moves it.
 
     ## What to do
 

@@ -18,6 +18,8 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from ..run import Epoch, Loader
 from ..watch import Recorder, Watch
 
+MAX_LOADERS = 128
+"""Past it, loaders made on one line share a noun: some scripts make a new one every step."""
 MAX_EPOCHS = 64
 FULL_ITERATIONS = 8
 """The first iterations over a loader, and later every so-manyth, are read in full."""
@@ -138,6 +140,11 @@ class DataRecorder(Recorder):
         found = self._loaders.get(id(loader))
         if found is not None and found[0]() is loader:
             return found[1]
+        if self.watch.record.full(Loader, MAX_LOADERS):
+            line = self.watch.here(3)
+            alike = next((t for t in reversed(self.watch.run.loaders) if t.line == line), self.watch.run.loaders[-1])
+            self._loaders[id(loader)] = (weakref.ref(loader), alike)
+            return alike
         dataset = loader.dataset
         map_style = not isinstance(dataset, IterableDataset)
         made: Loader = self.watch.record.new(

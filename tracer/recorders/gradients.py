@@ -13,7 +13,7 @@ import torch
 
 from ...rules.finding import Line
 from ..quiet import blind
-from ..run import Backward
+from ..run import Backward, Parameter
 from ..watch import Recorder, Watch
 from .data import readings
 from .modules import ModuleRecorder
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_NODES = 200_000
 MAX_PLACES = 512
+MAX_PARAMETERS = 200_000
+"""Past it graphs are no longer walked: the script makes new tensors all the time."""
 _is_compiling = torch.compiler.is_compiling
 
 
@@ -125,6 +127,8 @@ class GradientRecorder(Recorder):
         if reached is not None:
             place.walked += 1
             count = 0
+            if self.watch.record.full(Parameter, MAX_PARAMETERS):
+                return
             for tensor in reached:
                 thing = self._modules.parameter(tensor, plain=type(tensor) is torch.Tensor)
                 thing.reached += 1

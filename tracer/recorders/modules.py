@@ -31,6 +31,8 @@ from ..watch import Recorder, Watch
 from .data import fingerprint, on_host
 
 MAX_PASSES = 512
+MAX_MODULES = 50_000
+"""Past it no further outermost module is looked at: the script makes new ones all the time."""
 MAX_INPUTS = 512
 WATCHED_FIRST, WATCHED_EVERY = 20, 16
 FLOW = 12
@@ -129,6 +131,8 @@ class ModuleRecorder(Recorder):
                 while frame is not None and frame.f_code.co_name == "__init__" and _is_self(frame, module):
                     frame = sites.outer(frame.f_back)
                 line = None if frame is None else sites.line(frame)
+                if len(self._made) > MAX_MODULES:
+                    self._made = {k: v for k, v in self._made.items() if v[0]() is not None}
                 self._made[key] = (weakref.ref(module), line, sites.in_library(3))
             except Exception as error:
                 self.watch.fail(self, error)
@@ -245,6 +249,10 @@ class ModuleRecorder(Recorder):
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         watch = self.watch
+        found_root = self._roots.get(id(module))
+        if (found_root is None or found_root[0]() is not module) and watch.record.full(Module, MAX_MODULES):
+            self._pass, self._looking = None, False
+            return
         root = self._known_root(module)
         self.failed_in = None
         self.current = module

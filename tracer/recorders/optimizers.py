@@ -30,6 +30,8 @@ from .modules import ModuleRecorder
 
 MANY_STEPS = 500
 """So long every step is asked which parameters have a gradient; later only those that are read anyway."""
+MAX_OPTIMIZERS = 512
+"""Past it an optimizer is only counted: the script makes new ones all the time."""
 MAX_PENDING = 8
 """Backward passes of one cycle at which left-over gradients are looked for."""
 CLIPS = {"clip_grad_norm_": ("parameters", "max_norm", "norm_type"), "clip_grad_value_": ("parameters", "clip_value")}
@@ -121,8 +123,11 @@ class OptimizerRecorder(Recorder):
         if found is not None and found[0]() is optimizer:
             state = found[1]
         else:
-            thing = self.watch.record.new(Optimizer, class_name=type(optimizer).__name__)
-            state = State(thing)
+            if self.watch.record.full(Optimizer, MAX_OPTIMIZERS):
+                state = State(self.watch.run.optimizers[-1])
+                state.sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
+            else:
+                state = State(self.watch.record.new(Optimizer, class_name=type(optimizer).__name__))
             self._states[id(optimizer)] = (weakref.ref(optimizer), state)
         sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
         if sizes != state.sizes:

@@ -1,0 +1,146 @@
+"""NN404: a layer is part of the model and of the optimizer, but not of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...tracer import evidence
+from ..finding import Finding, Hop, Line, Severity
+from ..rule import Rule
+
+if TYPE_CHECKING:
+    from ...tracer.run import Module, Optimizer, Parameter, Run
+
+
+class DisconnectedParameters(Rule):
+    """A layer that the optimizer was given never gets a gradient, because the loss does not depend on it.
+
+    ## What it is
+
+    A layer is made in `__init__`, and `forward` does not use it: the call was forgotten, another layer is used in
+    its place (`self.norm1` twice, `self.norm2` never), or a list is one longer than the loop. Or it runs, and what it
+    computes is thrown away: overwritten by the next line, returned and not looked at.
+
+    ## Why it hurts training
+
+    The network is not the one that was meant: the shortcut, the second branch or the auxiliary head is missing. Its
+    parameters are counted, saved and moved to the device, they show up in the summary, and they keep their initial
+    values. Nothing fails, and the loss falls without them.
+
+    ## How it is told apart from code that only looks alike
+
+    - A layer that is used in some steps only (stochastic depth, experts, heads of several tasks, phases of a
+      curriculum) gets a gradient at some step; none at all must have been there.
+    - Frozen layers, and layers that ran under `no_grad` only, are left out on purpose.
+    - Weights that the script moves by itself (averages, codebooks) need no gradient.
+    - Parts that were loaded, or that a library has made, are often used in part: the pooler or the classifier of a
+      pretrained network.
+    - When the layers *before* some point get no gradient, and all behind it do, the graph was cut: that is
+      `loss-cut-from-graph`.
+    - Weights that are used without their layer (`F.linear(x, self.out.weight)`) do get gradients.
+
+    At least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters of the
+    same optimizer had gradients. As long as the script runs this is only likely: the layer may be used in a later
+    phase.
+
+    ## What to do
+
+    Use the layer or delete it. To see what is not connected:
+
+    ```python
+    loss.backward()
+    print([name for name, p in model.named_parameters() if p.requires_grad and p.grad is None])
+    ```
+    """
+
+    code = "NN404"
+    name = "disconnected-parameters"
+    points = (23,)
+    severity = Severity.ERROR
+    options = {"steps": 10}
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for optimizer in run.optimizers:
+            members = evidence.members(run, optimizer)
+            reached = [p for p in members if p.with_gradient]
+            lost = [p for p in members if self._is_lost(run, p)]
+            if not reached or not lost:
+                continue
+            found: dict[Line | None, list[tuple[Module, Parameter]]] = {}
+            for p in lost:
+                module = _whole(run, run.of("module", p.module), {q.key for q in lost})
+                found.setdefault(module.line, []).append((module, p))
+            for line, pairs in found.items():
+                yield self._report(run, optimizer, line, pairs)
+
+    def _is_lost(self, run: Run, p: Parameter) -> bool:
+        """It could learn, and never got a gradient."""
+        if p.steps < self.number("steps") or p.with_gradient or p.reached or not p.trainable or p.frozen_steps:
+            return False
+        module = run.of("module", p.module)
+        if p.plain or p.loaded or p.moved_by_hand or module is None or module.line is None:
+            return False
+        if module.loaded or module.library or not module.registered:
+            return False
+        if not module.order:
+            return self._root_ran(run, module)
+        return bool(module.recorded_graph) and _has_a_reached_layer_before(run, module)
+
+    def _root_ran(self, run: Run, module: Module) -> bool:
+        """The network that it belongs to is trained."""
+        root = evidence.root_of(module)
+        return bool(evidence.trained_passes(run, root))
+
+    def _report(
+        self, run: Run, optimizer: Optimizer, line: Line | None, pairs: list[tuple[Module, Parameter]]
+    ) -> Finding:
+        module = pairs[0][0]
+        names = evidence.listed(other.name for other, _ in pairs)
+        looked = min(p.steps for _, p in pairs)
+        size = sum(p.size for _, p in pairs)
+        place = evidence.backward_of(run, optimizer)
+        ran = module.order > 0
+        if ran:
+            fact = f"{names} runs in the forward pass, but its result never reaches the loss"
+            advice = f"Use what {names} computes: look for a line after it that overwrites the result or leaves it out."
+        else:
+            fact = f"{names} is part of the model, but no forward pass that was looked at uses it"
+            advice = f"Call {names} in `forward`, or delete it."
+        return self.finding(
+            line,
+            f"{fact}: its {size:,} parameters got no gradient at any of the {optimizer.steps} steps ({looked} looked "
+            "at), though the optimizer was given them. They keep their initial values.",
+            advice,
+            evidence=[
+                Hop(f"`{module.name}` is made here", line, f"{module.calls} calls seen" if ran else "never called"),
+                Hop("the loss is differentiated here", place.line if place else None, "no gradient for it"),
+                Hop("the optimizer was given it", optimizer.line, f"{optimizer.steps} steps"),
+            ],
+            confidence=evidence.settled(run),
+        )
+
+
+def _whole(run: Run, module: Module, lost: set[int]) -> Module:
+    """The outermost module around it of which nothing is reached."""
+    best = module
+    root = evidence.root_of(module)
+    inside = {other.key: other for other in run.modules if evidence.root_of(other) == root and other.root is not None}
+    for other in inside.values():
+        if not module.name.startswith(f"{other.name}.") or other.line is None or len(other.name) >= len(best.name):
+            continue
+        below = {key for key, m in inside.items() if f"{m.name}.".startswith(f"{other.name}.")}
+        if all(p.key in lost for p in run.parameters if p.module in below) and bool(other.order) == bool(module.order):
+            best = other
+    return best
+
+
+def _has_a_reached_layer_before(run: Run, module: Module) -> bool:
+    """Some layer that ran earlier in the same network gets gradients: the graph is not cut behind this one."""
+    root = evidence.root_of(module)
+    for p in run.parameters:
+        if p.with_gradient or p.reached:
+            other = run.of("module", p.module)
+            if other is not None and evidence.root_of(other) == root and 0 < other.order < module.order:
+                return True
+    return False
