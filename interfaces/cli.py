@@ -35,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 nothing found, 1 findings, 2 nnaudit could not do its work."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
+            _ERRORS.append((stream, stream.errors))
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     status = FAILED
     try:
         status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False) or NOTHING_FOUND
-        sys.stdout.flush()
+        with contextlib.suppress(AttributeError, ValueError):  # a traced script may have closed it
+            sys.stdout.flush()
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.Abort:
@@ -54,6 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         traceback.print_exc()
         click.echo("nnaudit: internal error, see above; please report it", err=True)
     sys.exit(status)
+
+
+_ERRORS: list[tuple[Any, str | None]] = []
+"""The standard streams, and what Python does there with characters that cannot be encoded."""
+
+
+def give_streams_back() -> None:
+    """Undo what :func:`main` does to the standard streams: a traced script finds them as Python makes them."""
+    while _ERRORS:
+        stream, errors = _ERRORS.pop()
+        stream.reconfigure(errors=errors)
 
 
 def _silence_stdout() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..tracer import launch
 from . import trace as tracing
 from .selection import Wanted
+
+if TYPE_CHECKING:
+    from ..tracer.run import Run
 
 FOUND, FAILED = 1, 2
 
@@ -23,6 +28,8 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     """
     if options["eager"]:
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
+    folder = os.getcwd()
+    ending = launch.Interrupted()
     judge, problems = tracing.prepare(wanted, Path())
     if problems:
         return _refuse(*(str(problem) for problem in problems))
@@ -33,52 +40,90 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     except (tracing.Unavailable, launch.CannotStart) as error:
         return _refuse(str(error))
     from ..tracer.attach import Settings, Tracer
+    from .cli import give_streams_back
 
     run_dir = Path(options["run_dir"]) if options["run_dir"] else tracing.new_run_dir(script)
     settings = Settings(run_dir, options["steps"], options["every"], options["find_nan"], (script, *arguments))
     tracer = Tracer(settings, judge.live).attach()
-    outcome = launch.execute(program)
+    give_streams_back()
+    try:
+        outcome = launch.execute(program)
+    except launch.CannotStart as error:
+        tracer.detach()
+        return _refuse(str(error))
+    ending.by_signal = outcome.interrupted
     if outcome.error is not None:
         tracer.failed(outcome.error)
         launch.show(outcome.error)
     _flush(sys.stdout)
-    recorded = str(run_dir) if tracer.record.path is not None else None
     run = tracer.detach()
     if not tracer.is_owner:
         return outcome.status
-    judgement = judge(run, recorded)
-    _say(judgement, options)
-    if outcome.interrupted:
-        launch.end_by_interrupt()
+    # The script may have gone to another folder: paths are shown, and files written, as seen from where we began.
+    with _inside(folder):
+        recorded = None if tracer.record.failed else str(run_dir)
+        judgement = _judged(judge, run, recorded)
+        said = judgement is not None and _say(judgement, options)
     if outcome.status:
         return outcome.status
+    if judgement is None or not said:
+        return FAILED
     if not run.backwards and not run.passes:
         what = "no training was seen: no module ran forward and nothing called backward in this process"
         return _refuse(f"{what}; name the script that trains (child processes are not traced)")
     return FOUND if judgement.findings and not options["exit_zero"] else 0
 
 
+def _judged(judge: tracing.Judge, run: Run, recorded: str | None) -> tracing.Judgement | None:
+    """The judgement; where a rule fails, the script's end still is its own."""
+    try:
+        return judge(run, recorded)
+    except Exception as error:
+        traceback.print_exc()
+        again = "" if recorded is None else f"; the record is kept: nnaudit report {recorded}"
+        _refuse(f"the run could not be judged ({type(error).__name__}: {error}), please report it{again}")
+        return None
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    before = None
+    with suppress(OSError):  # it may be gone
+        before = os.getcwd()
+    with suppress(OSError):
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        if before is not None:
+            with suppress(OSError):
+                os.chdir(before)
+
+
 def _refuse(*texts: str) -> int:
     for text in texts:
-        sys.stderr.write(f"error: {text}\n")
+        _complain(f"error: {text}\n")
     return FAILED
 
 
-def _say(judgement: tracing.Judgement, options: dict[str, Any]) -> None:
+def _complain(text: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # the script may have closed it, or Python never opened it
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _say(judgement: tracing.Judgement, options: dict[str, Any]) -> bool:
+    """Print the verdict and write the file; False where the file cannot be written."""
     from .cli import _colored, _write
 
     file, output_format = options["output_file"], options["output_format"]
     if file is not None:
-        _write(judgement.text(output_format), file)
-        if output_format in ("full", "concise"):
-            return
-    color = _colored(sys.stderr)
-    text = judgement.text(output_format if file is None else "full", color=color)
-    try:
-        sys.stderr.write("\n" + text)
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        return
+        written = _write(judgement.text(output_format), file)
+        if output_format in ("full", "concise") and written:
+            return True
+    text = judgement.text(output_format if file is None else "full", color=_colored(sys.stderr))
+    _complain("\n" + text)
+    return file is None or written
 
 
 def _flush(stream: Any) -> None:

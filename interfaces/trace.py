@@ -1,4 +1,4 @@
-"""One traced run from request to verdict; ``nnaudit trace``, ``nnaudit report`` and ``nnaudit.trace`` go through here."""
+"""One traced run from request to verdict, for ``nnaudit trace``, ``nnaudit report`` and ``nnaudit.trace``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -73,15 +73,15 @@ class Judge:
 
     def live(self, run: Run) -> None:
         """While the script runs: print each certain error or warning when it is first seen."""
+        from ..tracer.quiet import say  # reports are judged without torch
+
         for finding in self(run).findings:
             place = finding.place
             key = (finding.code, place.filename, place.location.row)
             if finding.confidence is not Confidence.CERTAIN or finding.severity is Severity.INFO or key in self.said:
                 continue
             self.said.add(key)
-            text = f"nnaudit: step {run.steps}: {place}: {finding.code} {one_line(finding.message)}\n"
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            say(f"step {run.steps}: {place}: {finding.code} {one_line(finding.message)}")
 
 
 def prepare(wanted: Wanted, folder: Path) -> tuple[Judge, list[Problem]]:
@@ -115,10 +115,16 @@ def new_run_dir(name: str) -> Path:
     first = Path(RUNS) / f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}"
     number = 1
     found = first
-    while found.exists():
-        number += 1
-        found = first.with_name(f"{first.name}-{number}")
-    return found
+    while True:
+        try:
+            found.mkdir(parents=True)  # made here, so that no other run that begins just now takes it
+        except FileExistsError:
+            number += 1
+            found = first.with_name(f"{first.name}-{number}")
+        except OSError:
+            return found  # who writes there will say what is wrong
+        else:
+            return found
 
 
 def latest_run() -> Path:
@@ -180,7 +186,12 @@ class Tracing(AbstractContextManager["Tracing"]):
         if error is not None:
             tracer.failed(error)
         run = tracer.detach()
-        self.judgement = self._judge(run, None if self._run_dir is None else str(self._run_dir))
+        if not tracer.is_owner:  # a forked child has come out of the block, too
+            return
+        kept = self._run_dir is not None and not tracer.record.failed
+        self.judgement = self._judge(run, str(self._run_dir) if kept else None)
+        self._tracer = None
         if not self._quiet:
-            sys.stderr.write(self.judgement.text())
-            sys.stderr.flush()
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(self.judgement.text())
+                sys.stderr.flush()

@@ -24,7 +24,8 @@ def as_text(rules: Sequence[type[Rule]], *, color: bool = False) -> str:
     rows = [rule_dict(rule) for rule in rules]
     name = max((len(row["name"]) for row in rows), default=0)
     lines = [
-        f"{style.bold(row['code'])}  {row['name']:<{name}}  {row['severity']:<7}  {row['summary']}".rstrip()
+        f"{style.bold(row['code'])}  {row['name']:<{name}}  {row['severity']:<7}  {' '.join(row['detectors']):<10}  "
+        f"{row['summary']}".rstrip()
         for row in rows
     ]
     return "".join(line + "\n" for line in lines)

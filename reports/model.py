@@ -69,6 +69,7 @@ def rule_dict(rule: type[Rule] | Rule) -> dict[str, Any]:
         "points": list(rule.points),
         "severity": rule.severity.value,
         "group": group_of(rule),
+        "detectors": [name for name, has in (("scan", rule.scans()), ("watch", rule.watches())) if has],
         "summary": summary(rule),
         "options": dict(rule.options),
     }

@@ -63,9 +63,9 @@ def _loader(loader: Loader) -> str:
 
 
 def _models(run: Run) -> list[str]:
-    keys = dict.fromkeys(p.module for p in run.passes)
+    keys = list(dict.fromkeys(p.module for p in run.passes))
     texts = []
-    for key in list(keys)[:MAX_LISTED]:
+    for key in keys[:MAX_LISTED]:
         module = run.of("module", key)
         inside = [m for m in run.modules if m.key == key or m.root == key]
         held = [p for p in run.parameters if p.module in {m.key for m in inside}]
@@ -76,6 +76,8 @@ def _models(run: Run) -> list[str]:
         )
         share += "" if owned != total else " an optimizer"
         texts.append(f"{module.name} ({module.class_name}): {count(len(inside), 'module')}, {share}")
+    if len(keys) > MAX_LISTED:
+        texts.append(f"and {count(len(keys) - MAX_LISTED, 'more model')}")
     return texts
 
 
@@ -117,13 +119,16 @@ def curve(series: Series) -> str:
 
 def _optimizers(run: Run) -> list[str]:
     texts = []
-    for optimizer in [o for o in run.optimizers if o.steps][:MAX_LISTED]:
+    used = [o for o in run.optimizers if o.steps]
+    for optimizer in used[:MAX_LISTED]:
         rates = ", ".join(f"{rate:.3g}" for rate in dict.fromkeys(optimizer.rates))
         rate = f", learning rate {rates}" if rates else ""
         skipped = f", {optimizer.skipped} skipped by the scaler" if optimizer.skipped else ""
         texts.append(
             f"{optimizer.class_name} at {_at(optimizer.line)}: {count(optimizer.steps, 'step')}{rate}{skipped}"
         )
+    if len(used) > MAX_LISTED:
+        texts.append(f"and {count(len(used) - MAX_LISTED, 'more optimizer')}")
     return texts
 
 

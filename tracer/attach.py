@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from types import TracebackType
 import torch
 
 from ..rules.finding import Line
+from .launch import Enough
 from .origin import Origin
 from .quiet import say
 from .recorders.data import DataRecorder
@@ -25,7 +27,7 @@ from .recorders.optimizers import OptimizerRecorder
 from .recorders.processes import ProcessRecorder
 from .run import SCHEMA, Failure, Run
 from .store import Record
-from .watch import Enough, Recorder, Watch
+from .watch import Recorder, Watch
 
 JUDGE_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
 """Steps after which the run is judged for the first times; later every :data:`JUDGE_EVERY` seconds."""
@@ -101,18 +103,28 @@ class Tracer:
         """Begin."""
         self.record.start()
         for recorder in self.recorders:
-            recorder.attach()
-        os.register_at_fork(after_in_child=self._forked)
+            try:
+                recorder.attach()
+            except Exception as error:
+                self.watch.fail(recorder, error)
+        _ATTACHED.add(self)
         return self
 
     def detach(self) -> Run:
         """End: take everything off and write the rest."""
         if not self.is_owner:
             return self.run
-        self.watch.numbers.fetch(wait=True)
-        self._note_unseen()
+        _ATTACHED.discard(self)
+        try:
+            self.watch.numbers.fetch(wait=True)
+            self._note_unseen()
+        except Exception as error:  # on a device that has failed nothing can be fetched any more
+            say(f"warning: the last numbers could not be recorded ({type(error).__name__}: {error})")
         for recorder in reversed(self.recorders):
-            recorder.detach()
+            try:
+                recorder.detach()
+            except Exception as error:
+                self.watch.fail(recorder, error)
         self.watch.on = False
         self.run.meta["seconds"] = time.time() - self.run.meta["began"]
         self.record.stop()
@@ -173,6 +185,19 @@ class Tracer:
             flow=flow,
             loss=uses[-1] if uses else None,
         )
+
+
+_ATTACHED: weakref.WeakSet[Tracer] = weakref.WeakSet()
+"""What a fork must know of. A registration cannot be taken back, and would keep a tracer and all it knows alive."""
+
+
+def _forked() -> None:
+    for tracer in list(_ATTACHED):
+        tracer._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _user_line(watch: Watch, trace: TracebackType | None) -> Line | None:

@@ -113,8 +113,7 @@ def mann_kendall(values: Sequence[float]) -> float:
     return (score - (score > 0) + (score < 0)) / math.sqrt(variance)
 
 
-def blocks(values: Sequence[float], count: int) -> list[float]:
-    """Means of ``count`` equal parts, in order; what is left over at the end goes to the last."""
-    size = len(values) // count
-    parts = [values[i * size : (i + 1) * size if i < count - 1 else None] for i in range(count)]
-    return [sum(part) / len(part) for part in parts]
+def moments(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and unbiased variance."""
+    mean = sum(values) / len(values)
+    return mean, sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)

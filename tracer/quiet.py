@@ -54,5 +54,7 @@ def quiet() -> Iterator[None]:
 
 def say(text: str) -> None:
     """One line to the user, on standard error."""
+    if sys.stderr is None:  # Python would print to standard output instead
+        return
     with suppress(OSError, ValueError):  # nobody may listen any more
         print(f"nnaudit: {text}", file=sys.stderr, flush=True)  # noqa: T201

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, fields
@@ -51,18 +52,22 @@ class NotARecord(Exception):
 class Record:
     """A run being recorded: the nouns, what of them has changed, and the thread that writes it down.
 
-    Without a ``path``, or after a failure to write, everything stays in memory.
+    Without a ``path``, or after a failure to write (``failed``), everything stays in memory.
     """
 
     def __init__(self, path: Path | None, warn: Callable[[str], None]) -> None:
         self.run = Run()
         self.path = path
         self._warn = warn
+        self.failed = False
+        # Both are filled by the script's thread and emptied by the writer's, item by item: each such step is atomic.
         self._dirty: set[tuple[str, int]] = set()
-        self._queue: list[tuple[Any, ...]] = []
+        self._queue: deque[tuple[Any, ...]] = deque()
         self._numbers: dict[tuple[str, int], int] = {}
         self._lines: set[tuple[str, int]] = set()
         self._next = 0
+        self._keeps = False
+        """Whether somebody will write down what is queued."""
         self._stop = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -78,12 +83,13 @@ class Record:
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return
+        self._keeps = True
         self._thread = threading.Thread(target=self._write_on, name="nnaudit-record", daemon=True)
         self._thread.start()
 
     def forget(self) -> None:
         """In a forked child: the file and its thread belong to the parent. Nothing is closed here."""
-        self.path = None
+        self._keeps = False
         self._thread = None
         _LEFT_TO_THE_PARENT.append(self._database)
         self._database = None
@@ -110,16 +116,20 @@ class Record:
         stream = self.run.streams.get(key)
         if stream is None or (stream.layout != layout and stream.layout != tuple(layout)):
             if stream is not None:
-                self._queue.append(("drop", self._numbers[key]))
+                self._later("drop", self._numbers[key])
             stream = self.run.streams[key] = Stream(name, owner, layout)
             self._next += 1
             self._numbers[key] = self._next
-            self._queue.append(("stream", self._next, name, owner, stream.layout))
+            self._later("stream", self._next, name, owner, stream.layout)
         stride = stream.stride
         if stream.add(step, row):
-            self._queue.append(("row", self._numbers[key], stream.seen - 1, step, row))
+            self._later("row", self._numbers[key], stream.seen - 1, step, row)
             if stream.stride != stride:
-                self._queue.append(("thin", self._numbers[key], stream.stride))
+                self._later("thin", self._numbers[key], stream.stride)
+
+    def _later(self, *command: Any) -> None:
+        if self._keeps:
+            self._queue.append(command)
 
     def stop(self) -> None:
         """Write the rest and close."""
@@ -127,12 +137,15 @@ class Record:
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)
-        if self._database is not None:
-            self._write()
-            with suppress(sqlite3.Error), self._writing:
-                if self._database is not None:
-                    self._database.close()
-                    self._database = None
+        # What changed after it was touched.
+        self._dirty.update((thing.KIND, thing.key) for thing in self.run.all_things())
+        self._write()
+        with suppress(sqlite3.Error), self._writing:
+            database, self._database = self._database, None
+            if database is not None:
+                with closing(database):
+                    # One plain file, which can be read from a folder that nobody may write to.
+                    database.execute("PRAGMA journal_mode = DELETE")
 
     def _write_on(self) -> None:
         while not self._stop.wait(INTERVAL):
@@ -143,26 +156,27 @@ class Record:
             database = self._database
             if database is None:
                 return
-            queue, self._queue = self._queue, []
-            dirty, self._dirty = self._dirty, set()
             try:
-                self._put(database, dirty, queue)
+                self._put(database)
                 database.commit()
-            except (OSError, sqlite3.Error) as error:
+            except Exception as error:  # whatever it is, training goes on
                 self._give_up(error)
 
-    def _put(self, database: sqlite3.Connection, dirty: set[tuple[str, int]], queue: list[tuple[Any, ...]]) -> None:
-        rows = []
-        for kind, key in dirty:
+    def _put(self, database: sqlite3.Connection) -> None:
+        rows, changing = [], []
+        for _ in range(len(self._dirty)):
+            kind, key = self._dirty.pop()
             thing = self.run.things[kind][key]
             try:
                 rows.append((kind, key, json.dumps(_encode(thing), separators=(",", ":"))))
             except RuntimeError:  # the script's thread is just changing it
-                self._dirty.add((kind, key))
+                changing.append((kind, key))
                 continue
             self._note_lines(database, thing)
+        self._dirty.update(changing)
         database.executemany("INSERT OR REPLACE INTO thing VALUES (?, ?, ?)", rows)
-        for command, *values in queue:
+        for _ in range(len(self._queue)):
+            command, *values = self._queue.popleft()
             if command == "row":
                 number, seq, step, row = values
                 database.execute("INSERT OR REPLACE INTO row VALUES (?, ?, ?, ?)", (number, seq, step, row.tobytes()))
@@ -191,13 +205,18 @@ class Record:
             database.execute("INSERT OR REPLACE INTO line VALUES (?, ?, ?)", (line.file, line.row, text))
 
     def _give_up(self, error: Exception) -> None:
+        self.failed, self._keeps = True, False
+        self._stop.set()
+        self._queue.clear()
+        why = str(error) or type(error).__name__
         self._warn(
-            f"the record cannot be written to {self.path} ({error}); training and checks go on without it, "
+            f"the record cannot be written to {self.path} ({why}); training and checks go on without it, "
             "`nnaudit report` will not be able to read this run. Name another place with --run-dir."
         )
         database, self._database = self._database, None
         if database is not None:
             with suppress(sqlite3.Error):
+                database.rollback()
                 database.close()
 
 
@@ -206,7 +225,8 @@ _LEFT_TO_THE_PARENT: list[Any] = []
 
 
 def _create(path: Path) -> sqlite3.Connection:
-    path.unlink(missing_ok=True)
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
     database = sqlite3.connect(path, check_same_thread=False, timeout=5)
     database.execute(f"PRAGMA application_id = {APPLICATION}")
     database.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -250,7 +270,7 @@ def load(path: Path) -> Run:
         with closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True)) as database:
             _check(database, path)
             return _read(database)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError) as error:
         raise NotARecord(f"{path} is not a record of nnaudit, or is damaged ({error})") from None
 
 

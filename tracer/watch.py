@@ -23,7 +23,7 @@ DENSE_STEPS = 20
 """The first steps are all looked at closely: most mistakes show at once."""
 MIN_INTERVAL = 10
 MAX_INTERVAL = 2000
-LIGHT_PERIOD = 0.006
+LIGHT_PERIOD = 0.02
 """Seconds: gradient norms and losses are read once in so long at most; a longer step is always read."""
 MAX_LIGHT = 50
 TIMED_STEPS = 32
@@ -31,10 +31,6 @@ SHARE = 0.02
 """Share of the run's time that close looks may take."""
 
 T = TypeVar("T")
-
-
-class Enough(BaseException):
-    """The asked number of steps was made; no error, and nothing that a script's ``except Exception`` may catch."""
 
 
 class Watch:

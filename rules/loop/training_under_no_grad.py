@@ -72,9 +72,7 @@ class TrainingUnderNoGrad(Rule):
                 continue
             trained = [found for found in run.passes if self._is_trained_on(run, found)]
             if trained and not any(found.grad for found in trained):
-                yield from self._report(
-                    run, trained, "no parameter gets a gradient and no step changes anything", place
-                )
+                yield from self._report(run, trained, "no parameter gets a gradient and no step has an effect", place)
                 return
 
     def _is_trained_on(self, run: Run, found: Pass) -> bool:
@@ -82,12 +80,15 @@ class TrainingUnderNoGrad(Rule):
         return found.training if loader is None else bool(loader.trains)
 
     def _report(self, run: Run, passes: list[Pass], effect: str, place: Backward | None) -> Iterator[Finding]:
-        owned = {m.key for m in map(lambda p: run.of("module", p.module), run.parameters) if m is not None}
+        owners = [m for p in run.parameters if (m := run.of("module", p.module)) is not None]
+        roots = {evidence.root_of(owner) for owner in owners}
         for found in passes:
             module = run.of("module", found.module)
-            roots = {evidence.root_of(run.of("module", key)) for key in owned}
             if module is None or found.grad or found.module not in roots:
                 continue
+            hops = [Hop("forward pass with gradients off", found.line, f"{found.calls} calls")]
+            if place is not None:
+                hops.append(Hop("backward on a tensor without a graph", place.line, f"{place.leaf} calls"))
             yield self.finding(
                 found.line,
                 f"`{module.name}` is trained with gradients switched off: {found.calls} forward passes ran under "
@@ -95,12 +96,7 @@ class TrainingUnderNoGrad(Rule):
                 "Take this call out of `no_grad` in the training phase (`torch.set_grad_enabled(is_training)`), and "
                 "remove `loss.requires_grad_()`.",
                 evidence=[
-                    Hop("forward pass with gradients off", found.line, f"{found.calls} calls"),
-                    *(
-                        [Hop("backward on a tensor without a graph", place.line, f"{place.leaf} calls")]
-                        if place
-                        else []
-                    ),
+                    *hops,
                     *(Hop("steps without a gradient", o.step_line, f"{o.steps} steps") for o in run.optimizers[:1]),
                 ],
             )

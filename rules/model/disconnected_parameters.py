@@ -41,8 +41,9 @@ class DisconnectedParameters(Rule):
     - Weights that are used without their layer (`F.linear(x, self.out.weight)`) do get gradients.
 
     At least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters of the
-    same optimizer had gradients. As long as the script runs this is only likely: the layer may be used in a later
-    phase.
+    same optimizer had gradients. While the script runs the layer may still be used in a later phase: then 200 steps
+    must have been made, and the finding is only likely. The same number is demanded of one of several layers in a
+    list, since others of them are used. The numbers are the project's own choice.
 
     ## What to do
 
@@ -58,7 +59,7 @@ class DisconnectedParameters(Rule):
     name = "disconnected-parameters"
     points = (23,)
     severity = Severity.ERROR
-    options = {"steps": 10}
+    options = {"steps": 10, "running": 200}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for optimizer in run.optimizers:
@@ -67,9 +68,14 @@ class DisconnectedParameters(Rule):
             lost = [p for p in members if self._is_lost(run, p)]
             if not reached or not lost:
                 continue
+            early = optimizer.steps < self.number("running")
+            if early and not run.finished:
+                continue
             found: dict[Line | None, list[tuple[Module, Parameter]]] = {}
             for p in lost:
                 module = _whole(run, run.of("module", p.module), {q.key for q in lost})
+                if early and _is_one_of_several(run, module):
+                    continue
                 found.setdefault(module.line, []).append((module, p))
             for line, pairs in found.items():
                 yield self._report(run, optimizer, line, pairs)
@@ -133,6 +139,18 @@ def _whole(run: Run, module: Module, lost: set[int]) -> Module:
         if all(p.key in lost for p in run.parameters if p.module in below) and bool(other.order) == bool(module.order):
             best = other
     return best
+
+
+def _is_one_of_several(run: Run, module: Module) -> bool:
+    """A member of a list of layers (experts, heads), of which others are used: its turn may come."""
+    parts = module.name.split(".")
+    for place, part in enumerate(parts):
+        if part.isdigit():
+            start = ".".join(parts[:place]) + "."
+            for p in run.parameters:
+                if p.with_gradient and p.name.startswith(start) and p.name[len(start) :].partition(".")[0].isdigit():
+                    return True
+    return False
 
 
 def _has_a_reached_layer_before(run: Run, module: Module) -> bool:

@@ -38,9 +38,10 @@ class FrozenByAccident(Rule):
     - A random projection that shall stay random looks like a mistake; without loaded, frozen weights beside it in the
       same network the finding is only likely.
 
-    All parameters of the layer were frozen at all steps of their optimizer that were looked at, 5 at least, and the
-    layer ran. Its weights lie within the bounds that `nn.Linear.reset_parameters` and its kin draw from (uniform,
-    1/sqrt(number of inputs); normal for embeddings), and fill them: training leaves these bounds within a few steps.
+    All parameters of the layer were frozen at all steps of their optimizer that were looked at, 5 at least (and
+    200 steps were made, if the run has not ended), and the layer ran. Its weights lie within the bounds that
+    `nn.Linear.reset_parameters` and its kin draw from (uniform, 1/sqrt(number of inputs); normal for embeddings),
+    and fill them: training leaves these bounds within a few steps.
 
     ## What to do
 
@@ -56,16 +57,17 @@ class FrozenByAccident(Rule):
     name = "frozen-by-accident"
     points = (23,)
     severity = Severity.ERROR
-    options = {"steps": 5}
+    options = {"steps": 5, "running": 200}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         yield from self._whole(run)
         frozen: dict[Line | None, list[tuple[Module, list[Parameter]]]] = {}
         for module in run.modules:
             own = [p for p in run.parameters if p.module == module.key]
-            if own and all(self._is_frozen(p) for p in own) and any(p.untrained for p in own):
-                if module.order and module.registered and not module.loaded and not module.library and module.line:
-                    frozen.setdefault(module.line, []).append((module, own))
+            if not own or not all(self._is_frozen(run, p) for p in own) or not any(p.untrained for p in own):
+                continue
+            if module.order and module.registered and not module.loaded and not module.library and module.line:
+                frozen.setdefault(module.line, []).append((module, own))
         for line, found in frozen.items():
             module, own = found[0]
             optimizer = run.of("optimizer", own[0].optimizers[0])
@@ -90,8 +92,10 @@ class FrozenByAccident(Rule):
                 confidence=evidence.settled(run) if beside else Confidence.LIKELY,
             )
 
-    def _is_frozen(self, p: Parameter) -> bool:
+    def _is_frozen(self, run: Run, p: Parameter) -> bool:
         always = p.frozen_steps == p.steps >= self.number("steps")
+        if not run.finished and run.steps < self.number("running"):
+            return False  # it may be thawed
         return always and bool(p.optimizers) and not p.loaded and not p.with_gradient and not p.moved_by_hand
 
     def _whole(self, run: Run) -> Iterator[Finding]:

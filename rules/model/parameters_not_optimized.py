@@ -602,12 +602,13 @@ class ParametersNotOptimized(Rule):
             place = run.of("backward", parameters[0].reached_by[0])
             known = any(p.untrained for p in parameters)
             size = sum(p.size for p in parameters)
+            names = evidence.listed(module.name for module in modules)
             yield self.finding(
                 optimizer.line or optimizer.step_line,
-                f"{evidence.listed(module.name for module in modules)} take part in the loss, but no optimizer was "
-                f"given their {len(parameters)} tensors ({size:,} numbers): in {optimizer.steps} steps they were never "
-                "updated and keep their initial values, while the rest learns around them.",
-                f"Give this optimizer the parameters of {evidence.listed(module.name for module in modules)} too, or "
+                f"The loss depends on {names}, but no optimizer was given "
+                f"these parameters ({size:,} numbers): in {optimizer.steps} steps they were never updated and kept "
+                "their initial values, while the rest learns around them.",
+                f"Give this optimizer the parameters of {names} too, or "
                 "call `requires_grad_(False)` on what shall not learn.",
                 evidence=[
                     Hop(

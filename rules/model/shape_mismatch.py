@@ -80,7 +80,7 @@ class ShapeMismatch(Rule):
             first = failure.message.splitlines()[0][:200]
             yield self.finding(
                 where,
-                f"{_fact(failure, module.name, module.class_name)} Torch says: {first}",
+                f"{_fact(failure, module.name, module.class_name)} Torch says: {first.rstrip('.')}.",
                 _advice(failure, module.name),
                 evidence=_flow(run, failure),
             )

@@ -39,11 +39,12 @@ class StuckLayer(Rule):
       were negative at all looks is reported with certainty; other zero gradients are a likely finding.
     - Some dead units are normal. Inputs that are sparse by nature (one-hot, padding) belong to no layer before them.
 
-    At least 10 steps are looked at, and the gradient of all weights of the layer is exactly zero at each, while other
-    weights of the same optimizer have one. Units count as dead when nothing but zero came out of them in 10 looks;
-    9 of 10 units of a layer must be dead. (SageMaker Debugger's DeadRelu rule calls a *layer* dead at 50 percent,
-    which ordinary networks reach; Lu et al., "Dying ReLU and Initialization", 2019, describe how whole layers die.)
-    Weights that gradients do not move must have 256 numbers and a rate of 1e-7 or more; below, the rate is the fault.
+    At least 10 steps are looked at (and 200 were made, if the run has not ended), and the gradient of all weights
+    of the layer is exactly zero at each, while other weights of the same optimizer have one. Units count as dead
+    when nothing but zero came out of them in 10 looks; 9 of 10 units of a layer must be dead. (SageMaker
+    Debugger's DeadRelu rule calls a *layer* dead at 50 percent, which ordinary networks reach; Lu et al., "Dying
+    ReLU and Initialization", 2019, describe how whole layers die.) Weights that gradients do not move must have
+    256 numbers and a rate of 1e-7 or more; below, the rate is the fault.
 
     ## What to do
 
@@ -63,7 +64,7 @@ class StuckLayer(Rule):
     name = "stuck-layer"
     points = (23, 33)
     severity = Severity.ERROR
-    options = {"looks": 10, "dead": 0.9, "numbers": 256, "rate": 1e-7}
+    options = {"looks": 10, "running": 200, "dead": 0.9, "numbers": 256, "rate": 1e-7}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         reported: set[int] = set()
@@ -82,7 +83,8 @@ class StuckLayer(Rule):
                     continue
                 if all(p.looked >= self.number("looks") and p.nonzero == 0 for p in own):
                     reported.add(key)
-                    yield self._without_gradient(run, optimizer, module, own)
+                    if run.finished or optimizer.steps >= self.number("running"):
+                        yield self._without_gradient(run, optimizer, module, own)
                 elif any(self._is_unmoved(run, optimizer, p) for p in own):
                     yield self._unmoved(module, next(p for p in own if self._is_unmoved(run, optimizer, p)), optimizer)
         for module in run.modules:
@@ -103,8 +105,8 @@ class StuckLayer(Rule):
             module.line,
             f"`{module.name}` is stuck: the gradient of its {sum(p.size for p in own):,} parameters was exactly zero "
             f"at all {looked} steps looked at; {seen}. It keeps its values and cannot recover.",
-            f"Look at the bias and the initialisation of `{module.name}`, lower the learning rate, or use an activation "
-            "with a slope for negative inputs, such as `leaky_relu`.",
+            f"Look at the bias and the initialisation of `{module.name}`, lower the learning rate, or use an "
+            "activation with a slope for negative inputs, such as `leaky_relu`.",
             evidence=[
                 Hop(f"`{module.name}` is made here", module.line, f"0 of {looked} gradients are not zero"),
                 Hop("its optimizer steps here", optimizer.step_line, f"{optimizer.steps} steps"),
@@ -149,8 +151,8 @@ class StuckLayer(Rule):
             feeder.line,
             f"{module.dead_units} of the {module.units} units of `{feeder.name}` are dead: nothing but zero reached "
             f"`{module.name}` from them in {module.looks} looks. They get no gradient and cannot recover.",
-            f"Look at the bias and the initialisation of `{feeder.name}`, lower the learning rate, or use an activation "
-            "with a slope for negative inputs, such as `leaky_relu`.",
+            f"Look at the bias and the initialisation of `{feeder.name}`, lower the learning rate, or use an "
+            "activation with a slope for negative inputs, such as `leaky_relu`.",
             evidence=[
                 Hop(f"`{feeder.name}` makes the units", feeder.line, f"{module.dead_units} of {module.units} dead"),
                 Hop(f"`{module.name}` reads them", module.line, f"{module.looks} looks"),

@@ -639,13 +639,14 @@ class UnregisteredSubmodule(Rule):
             p, module, _ = found[0]
             place = run.of("backward", p.reached_by[0])
             names = evidence.listed(name for _, _, name in found)
+            size = sum(q.size for q, _, _ in found)
             what = "a plain tensor" if module.registered else "a plain container"
             root = run.of("module", module.root) or module
             yield self.finding(
                 line,
-                f"{names} took part in the forward pass of `{root.name}` without being registered (kept in {what}): "
-                f"`parameters()` does not contain them, no optimizer has their {len(found)} tensors, and in "
-                f"{run.steps} steps they kept their initial values.",
+                f"The forward pass of `{root.name}` uses {names} without registration (kept in {what}): `parameters()` "
+                f"does not contain what is in there, no optimizer has these {size:,} numbers, and in {run.steps} steps "
+                "they kept their initial values.",
                 "Make it an `nn.Parameter`, or `register_buffer` where it shall not learn."
                 if module.registered
                 else "Keep the layers in an `nn.ModuleList`, `nn.ModuleDict` or `nn.Sequential`.",
@@ -653,7 +654,7 @@ class UnregisteredSubmodule(Rule):
                     Hop(
                         f"`{module.name}` is a {module.class_name}",
                         line,
-                        f"{sum(q.size for q, _, _ in found):,} numbers",
+                        f"{size:,} numbers",
                     ),
                     Hop("gradients flow to it from here", place.line, f"{p.reached} graphs reach it"),
                 ],

@@ -107,9 +107,7 @@ class NanOrInf(Rule):
             found.line or found.loss_line,
             f"`{operation}` makes {count} NaN or infinite{seen}" + (f" ({why})" if why else "") + f", {when}. The loss "
             "is not finite from there on, and the next step writes NaN into every weight.",
-            _CURE.get(
-                operation, "Keep the arguments of this operation away from the edge of its domain, or bound them."
-            ),
+            _CURE.get(operation, "Bound the arguments of this operation, or keep them off the edge of its domain."),
             evidence=[
                 Hop(f"`{operation}` makes the first one", found.line or found.loss_line, seen.strip() or None),
                 Hop("it reaches the loss here", found.loss_line, when),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...tracer import evidence
-from ..finding import Finding, Hop, Severity
+from ..finding import Finding, Hop, Line, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ExplodingGradients(Rule):
         )
 
 
-def _worst(run: Run, optimizer: Optimizer) -> tuple[str, object, float] | None:
+def _worst(run: Run, optimizer: Optimizer) -> tuple[str, Line | None, float] | None:
     stream = run.stream("gradient", optimizer.key)
     if stream is None:
         return None

@@ -93,8 +93,8 @@ class VanishingGradients(Rule):
         yield self.finding(
             module.line,
             f"Gradients vanish on the way to `{module.name}`: {low:.1g} for each of its weights, against {high:.1g} in "
-            f"`{end.name}` (a factor of {high / low:.0e}), at {len(small)} of {len(pairs)} steps. The first layers stay "
-            "as they were initialised.",
+            f"`{end.name}` (a factor of {high / low:.0e}), at {len(small)} of {len(pairs)} steps. The first layers "
+            "stay as they were initialised.",
             "Replace sigmoid and tanh in hidden layers by ReLU or GELU, add residual connections and normalisation, or "
             "make the network less deep.",
             evidence=[
