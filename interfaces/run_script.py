@@ -44,7 +44,9 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
 
     run_dir = Path(options["run_dir"]) if options["run_dir"] else tracing.new_run_dir(script)
     settings = Settings(run_dir, options["steps"], options["every"], options["find_nan"], (script, *arguments))
-    tracer = Tracer(settings, judge.live).attach()
+    # One voice for all ranks; the others' records are judged by `nnaudit report`.
+    speaks, alone = int(os.environ.get("RANK", "0") or 0) == 0, int(os.environ.get("WORLD_SIZE", "1") or 1) == 1
+    tracer = Tracer(settings, judge.live if speaks else None).attach()
     give_streams_back()
     try:
         outcome = launch.execute(program)
@@ -63,7 +65,7 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     with _inside(folder):
         recorded = None if tracer.record.failed else str(run_dir)
         judgement = _judged(judge, run, recorded)
-        said = judgement is not None and _say(judgement, options)
+        said = judgement is not None and (not speaks or _say(judgement, options))
     if outcome.status:
         return outcome.status
     if judgement is None or not said:
@@ -71,7 +73,8 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     if not run.backwards and not run.passes:
         what = "no training was seen: no module ran forward and nothing called backward in this process"
         return _refuse(f"{what}; name the script that trains (child processes are not traced)")
-    return FOUND if judgement.findings and not options["exit_zero"] else 0
+    # A launcher takes a rank's status for a crash and kills the others.
+    return FOUND if judgement.findings and alone and not options["exit_zero"] else 0
 
 
 def _judged(judge: tracing.Judge, run: Run, recorded: str | None) -> tracing.Judgement | None:

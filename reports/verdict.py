@@ -48,18 +48,18 @@ def _head(run: Run) -> str:
 
 def _loaders(run: Run) -> list[str]:
     used = [loader for loader in run.loaders if loader.batches]
-    texts = [_loader(loader) for loader in used[:MAX_LISTED]]
+    texts = [_loader(loader, bool(run.backwards)) for loader in used[:MAX_LISTED]]
     if len(used) > MAX_LISTED:
         texts.append(f"and {count(len(used) - MAX_LISTED, 'more loader')}")
     return texts or (["no DataLoader was used: batches are seen only where they enter a model"] if run.passes else [])
 
 
-def _loader(loader: Loader) -> str:
-    role = "trains" if loader.training_batches * 2 >= loader.batches else "evaluates"
+def _loader(loader: Loader, trained: bool) -> str:
+    role = "; trains" if loader.training_batches * 2 >= loader.batches else "; evaluates" if trained else ""
     samples = "" if loader.samples is None else f", {loader.samples:,} samples"
     epochs = f", {count(loader.iterations, 'iteration')}"
     classes = f", {len(loader.labels)} classes" if len(loader.labels) > 1 else ""
-    return f"{_at(loader.line)}: {loader.dataset}{samples}{classes}{epochs}, {loader.sampler}; {role}"
+    return f"{_at(loader.line)}: {loader.dataset}{samples}{classes}{epochs}, {loader.sampler}{role}"
 
 
 def _models(run: Run) -> list[str]:

@@ -195,7 +195,7 @@ def test_a_failed_training_is_explained_after_its_traceback(nnaudit: Commands, t
     run = nnaudit("trace", "script.py", folder=tmp_path)
     assert run.status == 1
     assert run.err.startswith("Traceback (most recent call last):\n")
-    assert run.err.index("RuntimeError: mat1 and mat2") < run.err.index(VERDICT) < run.err.index("NN701")
+    assert run.err.index("RuntimeError: mat1 and mat2") < run.err.index(VERDICT) < run.err.index("NN407")
     assert str(Path(tracing.__file__).parents[1] / "tracer") not in run.err
 
 
@@ -340,9 +340,7 @@ def test_steps_ends_the_run_politely(nnaudit: Commands, tmp_path: Path) -> None:
 def mistaken(nnaudit: Commands, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     """A run with a mistake, of a script that writes bytes to its output and goes to another folder."""
     folder = tmp_path_factory.mktemp("mistaken")
-    more = (
-        "\nimport os, sys, tempfile\nsys.stdout.buffer.write(b'\\x00\\xff\\r\\n')\nsys.stdout.write('no end')\n"
-    )
+    more = "\nimport os, sys, tempfile\nsys.stdout.buffer.write(b'\\x00\\xff\\r\\n')\nsys.stdout.write('no end')\n"
     # The folder is gone when the script ends.
     more += "with tempfile.TemporaryDirectory() as other:\n    os.chdir(other)\n"
     write(folder / "scripts/train.py", MISTAKEN + more)

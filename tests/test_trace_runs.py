@@ -1,8 +1,8 @@
 """Real training scripts under the tracer: each mistake is found at its line, each healthy run is left alone.
 
-``tests/runs/pairs`` holds, for every rule that watches, a script with the mistake (its line ends in ``# <-- NNxxx``) and its
-repaired twin; ``tests/runs/healthy`` holds runs of many kinds that are right. The normal tests take one seed at the
-smallest size, the slow ones five seeds and three sizes.
+``tests/runs/pairs`` holds, for every rule that watches, a script with the mistake (its line ends in
+``# <-- NNxxx``) and its repaired twin; ``tests/runs/healthy`` holds runs of many kinds that are right. The normal tests
+take one seed at the smallest size, the slow ones five seeds and three sizes.
 """
 
 from __future__ import annotations

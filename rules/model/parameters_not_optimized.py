@@ -42,10 +42,11 @@ class ParametersNotOptimized(Rule):
       `itertools.chain`, `named_parameters()`, `add_param_group`, a helper in another file.
     - A list of parameters that nobody can follow is unknown, and unknown is not reported.
 
-    In a run: parameters that want a gradient, that no optimizer was ever given and no `load_state_dict` has written to,
-    are reached by at least 2 of the backward passes whose steps follow (few are walked through), and the run made 5
-    steps. What the script changes by itself between the steps (plain gradient descent by hand, averages) is left out,
-    and so is what a library made. It is certain when the run has ended and the values were those of an initialisation.
+    In a run: parameters that want a gradient, that no optimizer was ever given and no `load_state_dict` has
+    written to, are reached by at least 2 of the backward passes whose steps follow (few are walked through), and
+    the run has ended after 5 steps or more, or made 200. What the script changes by itself between the steps
+    (plain gradient descent by hand, averages) is left out, and so is what a library made. It is certain when the
+    run has ended and the values were those of an initialisation.
 
     ## What to do
 
@@ -63,7 +64,7 @@ class ParametersNotOptimized(Rule):
     points = (23,)
     severity = Severity.ERROR
     triggers = ("backward",)
-    options = {"steps": 5, "reached": 2}
+    options = {"steps": 5, "reached": 2, "running": 200}
 
     bad = [
         Example(
@@ -632,8 +633,8 @@ class ParametersNotOptimized(Rule):
         places = [place for key in p.reached_by if (place := run.of("backward", key)) is not None and place.steps]
         steppers = {key for place in places for key in place.optimizers}
         stepped = [o for o in run.optimizers if o.key in steppers and o.steps >= self.number("steps")]
-        if not stepped:
-            return None
+        if not stepped or not (run.finished or run.steps >= self.number("running")):
+            return None  # a later phase may give it to an optimizer
         root = evidence.root_of(module)
         near = [
             o
