@@ -518,6 +518,11 @@ class Program:
             if self.is_module(obj):
                 for _, child in self.children(obj):
                     parents.setdefault(child, []).append(obj)
+                for name, held in self.attributes(obj):
+                    # A layer of a library that nobody knows here is a part of what holds it, too.
+                    for part in alternatives(held) if not name.startswith("$") else ():
+                        if type(part) is Obj and isinstance(part.cls, str) and not self.is_module(part):
+                            parents.setdefault(part, []).append(obj)
         return parents
 
     def family(self, module: Value) -> list[Value]:

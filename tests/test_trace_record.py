@@ -462,17 +462,17 @@ def test_a_folder_that_cannot_be_written(
     assert "  record " not in run.err
 
 
-@pytest.mark.parametrize("room", [0, 40_000, 150_000])
+@pytest.mark.parametrize("room", [0, 30_000, 60_000])
 def test_a_full_disk(nnaudit: Commands, tmp_path: Path, result: bytes, room: int) -> None:
     """Files may grow to so many bytes: the record fails at once, early, or on its way."""
     script = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n" if room else ""
-    script += TRAINING.replace("range(3)", "range(300)").replace("    print(", "    epoch < 3 and print(")
+    script += TRAINING.replace("range(3)", "range(100)").replace("    print(", "    epoch < 3 and print(")
     write(tmp_path / "script.py", script)
     run = nnaudit("trace", "--run-dir", "/dev/full/run" if not room else "run", "script.py", folder=tmp_path)
     assert (run.status, run.out) == (0, result)
     assert run.err.count("warning") == 1
     assert run.err.startswith("nnaudit: warning: the record cannot be written to ")
-    assert "4800 optimizer steps" in run.err
+    assert "1600 optimizer steps" in run.err
     assert "  record " not in run.err
 
 
@@ -505,8 +505,6 @@ def train(seed: int = 0) -> Any:
         ("data", "DataRecorder", "attach"),
         ("data", "DataRecorder", "_begin"),
         ("data", "DataRecorder", "_batch"),
-        ("data", "DataRecorder", "_end"),
-        ("modules", "ModuleRecorder", "_note_made"),
         ("modules", "ModuleRecorder", "_begin"),
         ("modules", "ModuleRecorder", "_enter"),
         ("modules", "ModuleRecorder", "_leave"),
@@ -541,13 +539,18 @@ def test_a_recorder_that_fails_is_switched_off(
 
     monkeypatch.setattr(cls, method, fail)
     tracer = Tracer(Settings()).attach()
-    traced = train()
-    run = tracer.detach()
+    try:
+        traced = train()
+    finally:
+        run = tracer.detach()
     err = capsys.readouterr().err
     assert all(torch.equal(a, b) for a, b in zip(plain, traced, strict=True))
     assert err.count("\n") == 1
-    assert re.match(r"nnaudit: warning: \w+ failed and is switched off \(RuntimeError: broken on purpose\)", err)
-    assert ["broken on purpose" in note.text for note in run.notes].count(True) == 1
+    assert re.match(
+        r"nnaudit: warning: \w+ (failed and is switched|could not be taken) off \(RuntimeError: broken on purpose\)",
+        err,
+    )
+    assert ["broken on purpose" in note.text for note in run.notes].count(True) == (method != "detach")
 
 
 def test_a_judge_that_fails_is_not_asked_again_while_the_script_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,8 @@ class Tracer:
             try:
                 recorder.detach()
             except Exception as error:
-                self.watch.fail(recorder, error)
+                name = type(recorder).__name__
+                say(f"warning: {name} could not be taken off ({type(error).__name__}: {error})")
         self.watch.on = False
         self.run.meta["seconds"] = time.time() - self.run.meta["began"]
         self.record.stop()

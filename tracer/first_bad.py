@@ -19,7 +19,7 @@ class FirstBad(TorchDispatchMode):
     """Stops at the first operation that makes a non-finite number out of finite ones."""
 
     def __init__(self, here: Callable[[], Line | None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._here = here
         self.operation = ""
         self.line: Line | None = None
@@ -38,10 +38,17 @@ class FirstBad(TorchDispatchMode):
                 self.line = self._here()
                 self.count, self.size = int((~torch.isfinite(bad)).sum()), bad.numel()
                 if inputs:
-                    low, high = torch.aminmax(inputs[-1].detach().float())
+                    low, high = torch.aminmax(_telling(self.operation, inputs).detach().float())
                     self.low, self.high = float(low), float(high)
                 raise Found
         return result
+
+
+def _telling(operation: str, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """The argument that explains the result: what is divided by, else the one with the largest numbers."""
+    if "div" in operation:
+        return inputs[-1]
+    return max(inputs, key=lambda t: float(t.detach().abs().amax()))
 
 
 def _allocates(func: Any) -> bool:

@@ -22,8 +22,10 @@ class Sites:
 
     def __init__(self, torch_folder: str) -> None:
         self._skipped = (torch_folder + os.sep, _HERE, "<frozen")
-        self._kinds: dict[CodeType, int] = {}
-        self._lines: dict[tuple[CodeType, int], Line] = {}
+        # By identity, because hashing a code object means hashing all that is in it; held, so that it stays unique.
+        self._kinds: dict[int, int] = {}
+        self._lines: dict[tuple[int, int], Line] = {}
+        self._held: list[CodeType] = []
 
     def here(self, depth: int = 1) -> Line | None:
         """The user's line; that of another library where no file of the user's is on the stack."""
@@ -42,9 +44,10 @@ class Sites:
             if frame is None:
                 break
             code = frame.f_code
-            kind = kinds.get(code)
+            kind = kinds.get(id(code))
             if kind is None:
-                kind = kinds[code] = self._kind(code.co_filename)
+                kind = kinds[id(code)] = self._kind(code.co_filename)
+                self._held.append(code)
             if kind == _USER:
                 return frame
             if kind == _LIBRARY and library is None:
@@ -67,10 +70,11 @@ class Sites:
     def line(self, frame: FrameType) -> Line:
         """A frame's current line."""
         code, row = frame.f_code, frame.f_lineno
-        found = self._lines.get((code, row))
+        found = self._lines.get((id(code), row))
         if found is None:
             function = "" if code.co_name == "<module>" else code.co_qualname
-            found = self._lines[code, row] = Line(os.path.abspath(code.co_filename), row, function)
+            self._held.append(code)
+            found = self._lines[id(code), row] = Line(os.path.abspath(code.co_filename), row, function)
         return found
 
     def is_user(self, file: str) -> bool:

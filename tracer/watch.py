@@ -27,7 +27,7 @@ LIGHT_PERIOD = 0.02
 """Seconds: gradient norms and losses are read once in so long at most; a longer step is always read."""
 MAX_LIGHT = 50
 TIMED_STEPS = 32
-SHARE = 0.02
+SHARE = 0.015
 """Share of the run's time that close looks may take."""
 
 T = TypeVar("T")

@@ -21,6 +21,8 @@ from .modules import ModuleRecorder
 if TYPE_CHECKING:
     from .optimizers import OptimizerRecorder
 
+DENSE_CALLS = 100
+"""Backward passes of a line that are looked at in full also between light steps."""
 MAX_NODES = 200_000
 MAX_PLACES = 512
 MAX_PARAMETERS = 200_000
@@ -85,28 +87,36 @@ class GradientRecorder(Recorder):
         self.last = place
         for reading in readings(watch):
             reading.trained()
+        if not watch.light and place.calls > DENSE_CALLS and not math.log10(place.calls).is_integer():
+            self._check(place, tensors)
+            return place
         for key in watch.losses_since_backward:
             if key not in place.losses and len(place.losses) < 16:
                 place.losses.append(key)
         watch.losses_since_backward.clear()
         self._optimizers.before_backward(place)
+        loss = self._check(place, tensors)
+        if loss is not None and (place.calls <= 3 or math.log10(place.calls).is_integer()):
+            self._walk(place, loss)
+        return place
+
+    def _check(self, place: Backward, tensors: Any) -> torch.Tensor | None:
+        """What every pass is asked: a finite value, and a graph."""
         loss = tensors if isinstance(tensors, torch.Tensor) else None
         if loss is None and isinstance(tensors, list | tuple) and tensors and isinstance(tensors[0], torch.Tensor):
             loss = tensors[0]
         if loss is None or loss.numel() != 1:
-            return place
+            return None
         self._value(place, loss)
         if loss.grad_fn is None:
             place.leaf += 1
-        if place.calls <= 3 or math.log10(place.calls).is_integer():
-            self._walk(place, loss)
-        return place
+        return loss
 
     def _value(self, place: Backward, loss: torch.Tensor) -> None:
         watch = self.watch
         step = watch.steps
         if loss.device.type == "cpu" or watch.find_nan:
-            value = loss.detach().item()
+            value = loss.item()
             self._keep(place, step, value)
             if not math.isfinite(value) and self.examine is not None:
                 self.examine(loss, place)

@@ -82,7 +82,12 @@ class LossRecorder(Recorder):
 
         @functools.wraps(original)
         def loss(*args: Any, **kwargs: Any) -> Any:
-            if _is_compiling() or not self.on or self._inside or self.watch.in_backward or blind():
+            if _is_compiling() or not self.on or self._inside:
+                return original(*args, **kwargs)
+            # Between light steps only evaluations are looked at: they may all fall there.
+            if not self.watch.light and torch.is_grad_enabled():
+                return original(*args, **kwargs)
+            if self.watch.in_backward or blind():
                 return original(*args, **kwargs)
             prediction = args[0] if args else kwargs.get(first)
             target = args[1] if len(args) > 1 else kwargs.get(second)

@@ -71,6 +71,8 @@ class OptimizerRecorder(Recorder):
         self._modules = modules
         self._states: dict[int, tuple[weakref.ref[Any], State]] = {}
         self._depth = 0
+        self._examining = 0
+        """Optimizers whose cycle under way is examined."""
         self._clips: dict[Any, Clip] = {}
         self._clipped: dict[int, tuple[Clip, frozenset[int]]] = {}
         self._schedulers: dict[int, tuple[weakref.ref[Any], Scheduler]] = {}
@@ -155,7 +157,7 @@ class OptimizerRecorder(Recorder):
 
     def before_backward(self, place: Backward) -> None:
         """Gradients that are still there after a step will be added to."""
-        for state in self._alive():
+        for state in self._alive() if self._examining else ():
             if not state.suspect or not state.examined:
                 continue
             left = [p.grad for p in state.parameters if p.grad is not None and p.grad.layout is torch.strided]
@@ -176,7 +178,7 @@ class OptimizerRecorder(Recorder):
     def after_backward(self, place: Backward) -> None:
         """What a backward pass has left for each optimizer."""
         self._latest = place
-        for state in self._alive():
+        for state in self._alive() if self._examining else ():
             if not state.examined:
                 continue
             gradients = [p.grad for p in state.parameters if p.grad is not None and p.grad.layout is torch.strided]
@@ -190,7 +192,7 @@ class OptimizerRecorder(Recorder):
 
         @functools.wraps(original)
         def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.on and not _is_compiling():
+            if self._examining and self.on and not _is_compiling():
                 try:
                     self._note_clearing(owner)
                 except Exception as error:
@@ -240,7 +242,7 @@ class OptimizerRecorder(Recorder):
                 self._latest.optimizers.append(thing.key)
             watch.record.touch(self._latest)
         if closure:
-            state.examined = False
+            self._examine(state, False)
             return
         if all(p.grad is None for p in state.parameters):
             thing.without_gradient += 1
@@ -352,7 +354,12 @@ class OptimizerRecorder(Recorder):
         state.backwards = 0
         state.emptied_at = None
         state.suspect = True
-        state.examined = watch.close or thing.steps <= MAX_PENDING
+        self._examine(state, watch.close or thing.steps <= MAX_PENDING)
+
+    def _examine(self, state: State, examined: bool) -> None:
+        if examined != state.examined:
+            state.examined = examined
+            self._examining += 1 if examined else -1
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if _is_compiling() or not self.on or blind():
@@ -361,15 +368,15 @@ class OptimizerRecorder(Recorder):
         began = time.perf_counter()
         self._depth = max(0, self._depth - 1)
         try:
-            state = self._state(optimizer)
+            state = self._states[id(optimizer)][1]
             if state.before:
                 self._moved(state)
             if self._depth == 0:
-                self._rates_now(state, optimizer)
-                now = time.perf_counter()
-                if state.last_time and watch.light:
-                    watch.record.add("time", 0, (0,), watch.steps, array("f", (now - state.last_time,)))
-                state.last_time = now
+                if watch.light:
+                    self._rates_now(state, optimizer)
+                    if state.last_time:
+                        watch.record.add("time", 0, (0,), watch.steps, array("f", (began - state.last_time,)))
+                state.last_time = began
         except Exception as error:
             watch.fail(self, error)
         if watch.close:
