@@ -164,6 +164,29 @@ def test_scan_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_judging_a_record_needs_neither_torch_nor_numpy(tmp_path: Path) -> None:
+    """A record is made here of nouns alone; the command reads and judges it with torch blocked."""
+    code = BLOCK + (
+        "from pathlib import Path\n"
+        "from nnaudit.tracer.run import Line, LossUse\n"
+        "from nnaudit.tracer.store import Record\n"
+        "record = Record(Path('run/rank0.sqlite'), print)\n"
+        "record.start()\n"
+        "record.new(LossUse, line=Line('train.py', 7), function='cross_entropy', evaluations=30, checked=30,\n"
+        "           with_graph=30, classes=3, input_shape=[8, 3], probabilities=30, within_unit=30, positive=30,\n"
+        "           low=0.0, high=1.0, elements=720)\n"
+        "record.stop()\n"
+        "from nnaudit.interfaces.cli import main\n"
+        "try:\n"
+        "    main(['report', 'run', '--output-format', 'concise'])\n"
+        "finally:\n"
+        "    assert not {'torch', 'numpy'} & set(sys.modules)\n"
+    )
+    run = run_python(code, tmp_path)
+    assert run.returncode == 1, run.stderr
+    assert "train.py:7:1: NN302 [certain]" in run.stdout
+
+
 def test_warm_scan_of_clean_files_does_not_import_the_parser(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(CLEAN)
     code = "import sys, nnaudit\nnnaudit.scan('.', select=['NN302'])\nprint('libcst' in sys.modules)\n"
@@ -256,6 +279,9 @@ def test_lower_floors_do_not_import_higher_ones() -> None:
         used = imports(name, when="any")
         if name.startswith("nnaudit.analyzer"):
             assert not {other for other in used if other.startswith(("nnaudit.reports", "nnaudit.interfaces"))}, name
+        if name.startswith("nnaudit.tracer"):
+            above = ("nnaudit.analyzer", "nnaudit.reports", "nnaudit.interfaces")
+            assert not {other for other in used if other.startswith(above)}, name
         if name.startswith("nnaudit.reports"):
             assert not {other for other in used if other.startswith("nnaudit.interfaces")}, name
 

@@ -258,12 +258,13 @@ def test_ctrl_c_ends_it_as_it_ends_python(tmp_path: Path) -> None:
 
 def test_a_forked_child_is_left_alone(nnaudit: Commands, tmp_path: Path) -> None:
     """It goes on to its own end, says nothing of ours, and does not hurt the record."""
-    script = TRAINING.replace("for epoch in range(3):", "import os, sys\nchild = os.fork()\nfor epoch in range(3):")
+    script = MISTAKEN.replace("for epoch in range(3):", "import os, sys\nchild = os.fork()\nfor epoch in range(3):")
     script += "\nif child == 0:\n    sys.exit(7)\nprint('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     write(tmp_path / "script.py", script)
     run = nnaudit("trace", "--run-dir", "run", "script.py", folder=tmp_path)
-    assert run.status == 0, run.err
-    assert run.err.count("nnaudit: ") == 1
+    assert run.status == 1, run.err
+    assert len(re.findall(r"^nnaudit: step", run.err, re.MULTILINE)) == 1
+    assert run.err.count(VERDICT) == 1
     assert "48 optimizer steps" in run.err
     assert run.out.count(b"epoch 2") == 2
     assert run.out.endswith(b"child 7\n")

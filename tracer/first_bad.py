@@ -1,4 +1,4 @@
-"""A dispatch mode that stops at the first operation that makes a non-finite number out of finite ones."""
+"""Dispatch modes that stop at an operation: the first to make a non-finite number, or a table of all pairs."""
 
 from __future__ import annotations
 
@@ -42,6 +42,38 @@ class FirstBad(TorchDispatchMode):
                     self.low, self.high = float(low), float(high)
                 raise Found
         return result
+
+
+    def answer(self) -> list[Any]:
+        """What it found, as JSON takes it."""
+        return [self.operation, list(self.line or ()), self.low, self.high, self.count, self.size]
+
+
+class AllPairs(TorchDispatchMode):
+    """Stops where a column `(N, 1)` and a vector `(N,)`, one of them with a graph, become a square table."""
+
+    def __init__(self, here: Callable[[], Line | None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._here = here
+        self.operation = ""
+        self.line: Line | None = None
+        self._shapes: list[list[int]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        operation = str(func).removeprefix("aten.").partition(".")[0]
+        if operation in ("sub", "rsub", "mul"):
+            tensors = [t for t in args[:2] if isinstance(t, torch.Tensor)]
+            shapes = [list(t.shape) for t in tensors]
+            n = max((shape[0] for shape in shapes if shape), default=0)
+            if n > 1 and sorted(shapes) == [[n], [n, 1]] and sum(t.requires_grad for t in tensors) == 1:
+                self.operation, self.line, self._shapes = operation.removeprefix("r"), self._here(), shapes
+                raise Found
+        return result
+
+    def answer(self) -> list[Any]:
+        """What it found, as JSON takes it."""
+        return [self.operation, list(self.line or ()), self._shapes]
 
 
 def _telling(operation: str, inputs: list[torch.Tensor]) -> torch.Tensor:

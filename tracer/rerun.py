@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from ..rules.finding import Line
-from .first_bad import FirstBad, Found
+from .first_bad import AllPairs, FirstBad, Found
 from .watch import Watch
 
 TIME = 10.0
@@ -32,7 +32,25 @@ Answer = tuple[str, Line, float | None, float | None, int, int]
 
 def first_bad(watch: Watch, at: Line | None) -> Answer | None:
     """The operation, its line, range of its input, and how many of how many numbers are bad; None if not found."""
-    frame = watch.sites.frame(2)
+    found = _rerun(watch, at, FirstBad(lambda: watch.sites.here(2)))
+    if found is None:
+        return None
+    operation, line, low, high, count, size = found
+    return operation, Line(*line), low, high, count, size
+
+
+def all_pairs(watch: Watch, at: Line | None) -> tuple[str, Line, list[list[int]]] | None:
+    """The operation that makes a table of all pairs of predictions and targets, its line, and what it was given."""
+    found = _rerun(watch, at, AllPairs(lambda: watch.sites.here(2)))
+    if found is None:
+        return None
+    operation, line, shapes = found
+    return operation, Line(*line), shapes
+
+
+def _rerun(watch: Watch, at: Line | None, mode: FirstBad | AllPairs) -> Any:
+    """What the mode found in the child; None where nothing was run, or nothing found."""
+    frame = watch.sites.frame(3)
     if frame is None or at is None or not hasattr(os, "fork") or torch.cuda.is_initialized():
         return None
     body = _body(frame)
@@ -41,7 +59,7 @@ def first_bad(watch: Watch, at: Line | None) -> Answer | None:
     source, target = os.pipe()
     child = os.fork()
     if child == 0:
-        _in_the_child(watch, frame, body, target)
+        _in_the_child(mode, frame, body, target)
     os.close(target)
     try:
         data = _read(source)
@@ -50,10 +68,7 @@ def first_bad(watch: Watch, at: Line | None) -> Answer | None:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    if not data:
-        return None
-    operation, line, low, high, count, size = json.loads(data)
-    return operation, Line(*line), low, high, count, size
+    return json.loads(data) if data else None
 
 
 def _read(source: int) -> bytes:
@@ -90,13 +105,12 @@ def _body(frame: FrameType) -> Any:
     return compile(ast.Module(kept, []), frame.f_code.co_filename, "exec") if kept else None
 
 
-def _in_the_child(watch: Watch, frame: FrameType, body: Any, target: int) -> None:
+def _in_the_child(mode: FirstBad | AllPairs, frame: FrameType, body: Any, target: int) -> None:
     try:
         silent = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(silent, stream)
         torch.set_num_threads(1)
-        mode = FirstBad(lambda: watch.sites.here(2))
         names = {**frame.f_globals, **frame.f_locals}
         sys.settrace(None)
         try:
@@ -105,7 +119,6 @@ def _in_the_child(watch: Watch, frame: FrameType, body: Any, target: int) -> Non
         except Found:
             pass
         if mode.operation and mode.line is not None:
-            answer = [mode.operation, list(mode.line), mode.low, mode.high, mode.count, mode.size]
-            os.write(target, json.dumps(answer).encode())
+            os.write(target, json.dumps(mode.answer()).encode())
     finally:
         os._exit(0)

@@ -95,6 +95,8 @@ class Loader(Thing):
     duplicated: int = 0
     compared: int = 0
     """Samples (inputs and labels) compared within their batches, and how many equalled another one there."""
+    alike_batches: int = 0
+    """Inspected batches whose inputs are one sample over and over, whatever the labels are."""
     minimum: float = float("inf")
     maximum: float = float("-inf")
     mean: float = 0.0
@@ -134,6 +136,8 @@ class Module(Thing):
     """``load_state_dict`` wrote to it, or to something in it, before it was trained."""
     library: bool = False
     """The code of an installed library made it."""
+    choice: str = ""
+    """Name of the innermost ``ModuleDict`` or ``ModuleList`` that holds it: the script picks from these by itself."""
     # Units of its input (features or channels): how many never were anything but zero.
     units: int = 0
     dead_units: int = 0
@@ -277,6 +281,8 @@ class Pass(Thing):
     used: int = 0
     graph: int = 0
     """Calls whose output carried a graph."""
+    drawn: int = 0
+    """Calls, of those whose inputs have a digest, with a new view of less than half of a larger tensor as input."""
     consumed: int = 0
     """Calls whose output went into another outermost module as it was."""
     first_step: int = 0
@@ -290,7 +296,7 @@ class Backward(Thing):
     """A place where ``backward`` is called. ``walked`` graphs were followed to their leaves."""
 
     KIND = "backward"
-    LINES = ("line",)
+    LINES = ("line", "pairs_line")
     line: Line | None = None
     calls: int = 0
     walked: int = 0
@@ -305,6 +311,13 @@ class Backward(Thing):
     """The optimizers that made them."""
     losses: list[int] = field(default_factory=list)
     """Uses of known losses that were evaluated just before."""
+    compared: int = 0
+    pairs: int = 0
+    """Graphs whose end was looked at for a table of all pairs between prediction and target, and those that had one."""
+    pairs_line: Line | None = None
+    pairs_operation: str = ""
+    pairs_shapes: list[list[int]] = field(default_factory=list)
+    """Where the table is made, by what, and the shapes of its two operands; empty where that was not found."""
 
 
 @dataclass(slots=True)
@@ -323,6 +336,12 @@ class Clip(Thing):
     largest: float = 0.0
     without_gradient: int = 0
     """Calls that found no gradient."""
+    idle: int = 0
+    """Calls before which no backward pass had run since the last step of the parameters' optimizer."""
+    followed: int = 0
+    """Of those, calls after which one ran before the next step."""
+    scaled: int = 0
+    """Steps of a GradScaler that had not unscaled the gradients when they were clipped."""
 
 
 @dataclass(slots=True)

@@ -42,7 +42,9 @@ class DegenerateInput(Rule):
 
     Looked at are the first 6 batches and every 64th after them; 3 of them are the least that is judged. A table
     (likely only) needs 10 batches looked at, two constant columns, and not more than 32 columns. More than
-    half of the samples of wide inputs (at least 8 numbers) must equal another one in their batch (likely only). These
+    half of the samples of wide inputs (at least 8 numbers) must equal another one in their batch, labels included
+    (likely only); or all inputs of each batch are one and the same, whatever the labels (likely only: it may be a
+    grid). These
     limits are the project's own choice.
 
     ## What to do
@@ -71,7 +73,7 @@ class DegenerateInput(Rule):
             if loader.nonfinite_batches and broken:
                 yield self._not_finite(loader)
             elif loader.inspected >= self.number("batches"):
-                finding = self._constant(loader) or self._channels(loader) or self._duplicates(loader)
+                finding = self._constant(loader) or self._alike(loader) or self._channels(loader) or self._duplicates(loader)
                 if finding is not None:
                     yield finding
 
@@ -110,6 +112,22 @@ class DegenerateInput(Rule):
                 Hop("constant batches come out here", loader.read_at, f"{loader.dtype}, all {value}"),
             ],
             confidence=Confidence.CERTAIN if certain else Confidence.LIKELY,
+        )
+
+    def _alike(self, loader: Loader) -> Finding | None:
+        if loader.alike_batches < loader.inspected or loader.tensors > 2:
+            return None
+        return self.finding(
+            loader.read_at,
+            f"All samples of a batch have the same input, in each of the {loader.inspected} batches of {_shape(loader)} "
+            "looked at: within a batch the network cannot tell one sample from another.",
+            "Return a copy (`.clone()`, `.copy()`) of a buffer that the data set fills again for each sample, and check "
+            "how it finds a sample by its index.",
+            evidence=[
+                Hop("the loader is made here", loader.line, loader.dataset),
+                Hop("equal inputs come out here", loader.read_at, f"{loader.alike_batches} of {loader.inspected} batches"),
+            ],
+            confidence=Confidence.LIKELY,
         )
 
     def _channels(self, loader: Loader) -> Finding | None:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..finding import Finding, Hop, Line, Severity
+from ..finding import Confidence, Finding, Hop, Line, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
-    from ...tracer.run import Epoch, Loader, Run
+    from ...tracer.run import Epoch, Loader, Pass, Run
 
 
 class RepeatedBatch(Rule):
@@ -31,8 +31,9 @@ class RepeatedBatch(Rule):
 
     ## How it is told apart from code that only looks alike
 
-    - Taking one batch from a loader once and training on that on purpose (to see whether the model can learn at
-      all) iterates over the loader once.
+    - Taking one batch from a loader once and training on that may be on purpose (to see whether the model can learn at
+      all): where 20 or more steps do so, the finding is only likely. So it is for slices made by hand that always
+      cut the same part, less than half, out of a tensor.
     - A batch that is drawn for a picture, for a metric or for an example is not followed by a backward pass.
     - `next(iter(loader))` with shuffling draws another batch each time.
     - Batches of one sample, or from a sampler that draws with replacement, repeat by nature.
@@ -62,7 +63,7 @@ class RepeatedBatch(Rule):
     name = "repeated-batch"
     points = (1,)
     severity = Severity.ERROR
-    options = {"iterations": 5, "repeats": 3, "share": 0.2}
+    options = {"iterations": 5, "repeats": 3, "share": 0.2, "steps": 20}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         places: dict[Line | None, list[Loader]] = {}
@@ -74,6 +75,32 @@ class RepeatedBatch(Rule):
             finding = self._first_only(loaders) or next(filter(None, map(self._within, loaders)), None)
             if finding is not None:
                 yield finding
+        yield from filter(None, (self._held(run, found) for found in run.passes))
+
+    def _held(self, run: Run, found: Pass) -> Finding | None:
+        """One input at every step: the only batch ever taken from a loader, or a part of the data cut out anew."""
+        enough = len(found.inputs) >= self.number("steps") and len(set(found.inputs)) == 1
+        if not enough or not found.grad or 2 * found.used < found.watched:
+            return None
+        # A loader is only known for the first pass, when the batch is fresh.
+        same = (p for p in run.passes if p.inputs[:1] == found.inputs[:1] and p.loader is not None)
+        loader = next((run.of("loader", p.loader) for p in same), None)
+        if loader is None:
+            if found.drawn < 0.9 * len(found.inputs):
+                return None
+            line, what = found.line, "each time a new cut out of a larger tensor, and always the same part"
+        else:
+            if loader.batches > 1 or (loader.batches_per_epoch or 0) < 2:
+                return None
+            line, what = loader.read_at, f"the only one that was ever taken from a loader of {loader.batches_per_epoch}"
+        return self.finding(
+            line,
+            f"All {found.calls} training passes get the same batch ({what}). The rest of the data is never used. This is "
+            "right only as a test of whether the network can learn one batch by heart.",
+            "Take the next batch at every step: loop over the loader, or move the start of the slice.",
+            evidence=[Hop("the same input enters the model here", found.line, f"{found.calls} times")],
+            confidence=Confidence.LIKELY,
+        )
 
     def _first_only(self, loaders: list[Loader]) -> Finding | None:
         """Iterations that each took the same first batch and were left."""

@@ -11,7 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
-    from ...tracer.run import Run
+    from ...tracer.run import Clip, Run
 
 
 class ClippingOrder(Rule):
@@ -41,7 +41,9 @@ class ClippingOrder(Rule):
     - With two optimizers, each has its own order; the clipping of one may follow the step of the other.
     - Lightning and Accelerate unscale before they clip, in their own methods.
 
-    In a run, the norm of the gradients that a step uses is compared with the limit they were clipped to: at least 5
+    In a run, at each call of the clipping, at least 5, no backward pass had run since the last step of its parameters,
+    and one ran before the next; or a GradScaler stepped 5 times on gradients that were clipped before `unscale_`. Or
+    else the norm of the gradients that a step uses is compared with the limit they were clipped to: at least 5
     steps, of which 3, and 3 of 10, exceed it by more than 5 percent (rounding explains far less).
 
     ## What to do
@@ -520,6 +522,10 @@ class ClippingOrder(Rule):
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for clip in run.clips:
+            order = self._order(run, clip)
+            if order is not None:
+                yield order
+                continue
             if clip.steps < self.number("steps") or clip.function != "clip_grad_norm_":
                 continue
             if clip.exceeded < max(self.number("exceeded"), self.number("share") * clip.steps):
@@ -537,6 +543,38 @@ class ClippingOrder(Rule):
                     *(Hop("used here", optimizer.step_line, f"up to {clip.largest:.3g}") for optimizer in steppers[:1]),
                 ],
             )
+
+    def _order(self, run: Run, clip: Clip) -> Finding | None:
+        """Every single call came at a moment when there was nothing to clip, or something else than the gradients."""
+        least = self.number("steps")
+        steppers = [optimizer.step_line for optimizer in run.optimizers if optimizer.steps][:1]
+        passes = [place.line for place in run.backwards if place.steps][:1]
+        if least <= clip.idle == clip.calls and clip.followed >= max(least, clip.calls - 1):
+            when = "before `backward()`" if clip.without_gradient >= clip.calls - 1 else "after the step has used them"
+            return self.finding(
+                clip.line,
+                f"Gradients are clipped to {clip.limit:g} {when}: at each of the {clip.calls} calls no backward pass "
+                "had run since the last step, and one ran before the next. No step is limited.",
+                "Clip between `backward()` and `step()`.",
+                evidence=[
+                    Hop("clipped here", clip.line, f"{clip.calls} calls"),
+                    *(Hop("the gradients are computed here", line) for line in passes),
+                    *(Hop("used here", line) for line in steppers),
+                ],
+            )
+        if clip.scaled >= least:
+            return self.finding(
+                clip.line,
+                f"Gradients are clipped to {clip.limit:g} while they are still multiplied by the GradScaler's scale: "
+                "`unscale_` had not been called. The limit is far lower than it says, and every step shrinks.",
+                "Call `scaler.unscale_(optimizer)` before clipping.",
+                evidence=[
+                    Hop("clipped here", clip.line, f"{clip.calls} calls"),
+                    *(Hop("the scaled loss is differentiated here", line) for line in passes),
+                    *(Hop("unscaled and used here", line) for line in steppers),
+                ],
+            )
+        return None
 
 
 _TEXTS = {

@@ -37,7 +37,8 @@ class TrainingUnderNoGrad(Rule):
 
     `backward()` was called at least 3 times, each time on a tensor that no operation has made, all steps of all
     optimizers (3 at least) found no gradient, and on batches that were trained on, the model ran with gradients
-    off only. Or torch refused to call `backward()`, and the latest forward pass ran with gradients off.
+    off only. Or torch refused to call `backward()`, and the latest forward pass ran with gradients off: no pass before
+    was ever differentiated, or those of this very line were, before something switched gradients off.
 
     ## What to do
 
@@ -60,8 +61,10 @@ class TrainingUnderNoGrad(Rule):
         for failure in run.failures:
             if evidence.REFUSED in failure.message:
                 latest = [found for found in run.passes if found.last_step == run.steps]
-                if latest and not any(found.grad for found in latest) and not any(found.used for found in run.passes):
-                    yield from self._report(run, latest, "backward() fails: the loss has no graph", None)
+                used = {(found.module, found.line) for found in run.passes if found.used}
+                off = [found for found in latest if not used or (found.module, found.line) in used]
+                if off and not any(found.grad for found in latest):
+                    yield from self._report(run, off, "backward() fails: the loss has no graph", None)
         stepped = [optimizer for optimizer in run.optimizers if optimizer.steps]
         if not stepped or any(optimizer.without_gradient < optimizer.steps for optimizer in stepped):
             return

@@ -11,7 +11,7 @@ from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
-    from ...tracer.run import Run
+    from ...tracer.run import Backward, Run
 
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss")
 
@@ -41,7 +41,10 @@ class LossBroadcast(Rule):
     - A last batch of one sample has no pairs.
 
     It counts when all evaluations looked at, at least 3, had unequal shapes whose broadcast is larger than both. Where
-    the numbers of dimensions are equal it is only likely. Three is the project's own choice: one odd
+    the numbers of dimensions are equal it is only likely. In a loss of one's own, `((prediction - y) ** 2).mean()`, the
+    graph shows a column that becomes a square table; the loop's own lines are run once more, in a process apart, to
+    find the operation that makes it and the shapes that meet there. A column that meets another column on purpose,
+    as in a ranking loss, has a graph on both sides. Three is the project's own choice: one odd
     batch is not training.
 
     ## What to do
@@ -61,6 +64,7 @@ class LossBroadcast(Rule):
     options = {"evaluations": 3}
 
     def watch(self, run: Run) -> Iterator[Finding]:
+        yield from filter(None, map(self._by_hand, run.backwards))
         for use in run.losses:
             if use.function not in ELEMENTWISE or not use.with_graph or use.checked < self.number("evaluations"):
                 continue
@@ -86,6 +90,26 @@ class LossBroadcast(Rule):
                 evidence=evidence,
                 confidence=Confidence.LIKELY if same_rank else Confidence.CERTAIN,
             )
+
+
+    def _by_hand(self, place: Backward) -> Finding | None:
+        """A loss of one's own: its arithmetic makes the table."""
+        if place.pairs < max(self.number("evaluations"), place.compared) or len(place.pairs_shapes) != 2:
+            return None
+        first, second = place.pairs_shapes
+        table = _together(first, second)
+        what = {"sub": "difference", "mul": "product"}.get(place.pairs_operation, place.pairs_operation)
+        return self.finding(
+            place.pairs_line or place.line,
+            f"The {what} of tensors of shapes ({_shape(first)}) and ({_shape(second)}), one of them from the network, "
+            f"is a table of shape ({_shape(table)}) that goes into the loss: every prediction is compared with every "
+            "target of the batch, so the network learns the mean of the targets and ignores its input.",
+            "Give both the same shape, `prediction.squeeze(-1)` or `target.unsqueeze(-1)`.",
+            evidence=[
+                Hop("the table is made here", place.pairs_line, f"{_shape(table)}"),
+                Hop("its mean or sum is differentiated here", place.line, f"{place.calls} calls"),
+            ],
+        )
 
 
 def _together(first: list[int], second: list[int]) -> list[int]:

@@ -39,7 +39,8 @@ class SwappedLossArguments(Rule):
 
     The gradient says which argument is the prediction: in all evaluations looked at, at least 3, only the second
     one had a graph. An integer first argument beside a floating-point second one, in the call that ended the
-    run, needs no more than that call. Three is the project's own choice: one odd call is not training.
+    run, needs no more than that call, and so does binary cross-entropy when it refuses the NaN that such a step
+    has made. Three is the project's own choice: one odd call is not training.
 
     ## What to do
 
@@ -64,6 +65,8 @@ class SwappedLossArguments(Rule):
                 continue
             integers = use.integer_input == use.checked and "float" in use.target_dtype
             refused = use.function in ("cross_entropy", "nll_loss") and integers and use.key in ended
+            # A gradient with respect to the target is infinite where the first argument is 0 or 1, as labels are.
+            refused = refused or (use.function == "binary_cross_entropy" and use.key in ended)
             if refused or (use.checked >= self.number("evaluations") and _first_is_target(use)):
                 yield self._about(use)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...tracer import evidence
-from ..finding import Finding, Hop, Line, Severity
+from ..finding import Confidence, Finding, Hop, Line, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class DisconnectedParameters(Rule):
     At least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters of the
     same optimizer had gradients. While the script runs the layer may still be used in a later phase: then 200 steps
     must have been made, and the finding is only likely. The same number is demanded of one of several layers in a
-    list, since others of them are used. The numbers are the project's own choice.
+    list or dictionary, since others of them are used, and there the finding stays likely: which head or expert is
+    used may be an option of the run. The numbers are the project's own choice.
 
     ## What to do
 
@@ -123,7 +124,7 @@ class DisconnectedParameters(Rule):
                 Hop("the loss is differentiated here", place.line if place else None, "no gradient for it"),
                 Hop("the optimizer was given it", optimizer.line, f"{optimizer.steps} steps"),
             ],
-            confidence=evidence.settled(run),
+            confidence=Confidence.LIKELY if _is_one_of_several(run, module) else evidence.settled(run),
         )
 
 
@@ -142,7 +143,13 @@ def _whole(run: Run, module: Module, lost: set[int]) -> Module:
 
 
 def _is_one_of_several(run: Run, module: Module) -> bool:
-    """A member of a list of layers (experts, heads), of which others are used: its turn may come."""
+    """A member of a container of layers (experts, heads), of which others are used: its turn may come."""
+    if module.choice:
+        start = f"{module.choice}."
+        own = module.name[len(start) :].partition(".")[0]
+        for p in run.parameters:
+            if p.with_gradient and p.name.startswith(start) and p.name[len(start) :].partition(".")[0] != own:
+                return True
     parts = module.name.split(".")
     for place, part in enumerate(parts):
         if part.isdigit():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...tracer import evidence
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class LossNotDecreasing(Rule):
     ratio below 0.01) that nothing can have been learned; or the Mann-Kendall test over the recorded losses finds no
     trend (one-sided p above 0.01), and the fall from the first 20 losses, and from the first third, to the last third
     is less than 20 percent at the upper end of its 99 percent interval (Welch), so that a loss that is only noisy, or
-    that fell quickly at the beginning, is silent. The limits are the project's own choice; SageMaker Debugger's
+    that fell quickly at the beginning, is silent. A loss that at least doubled within the first 20 steps is compared with
+    what it was before the first step instead, and its second half tested for a trend. Where batches are made by hand,
+    epochs cannot be counted, and the finding is only likely. So it is where updates are of an ordinary size (at most 3
+    percent of the weights) and the loss just stays: targets that are nearly all noise look the same. The limits are the project's own choice; SageMaker Debugger's
     LossNotDecreasing rule asks for a fall of 0.1 percent from look to look, without a test.
 
     ## What to do
@@ -65,7 +68,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     points = (31, 36)
     severity = Severity.ERROR
-    options = {"steps": 200, "epochs": 5, "fall": 0.2, "z": 2.33, "movement": 0.01, "gradient": 1e-7}
+    options = {"steps": 200, "epochs": 5, "fall": 0.2, "z": 2.33, "movement": 0.01, "gradient": 1e-7, "wild": 0.03}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         stepped = [optimizer for optimizer in run.optimizers if optimizer.steps]
@@ -74,16 +77,22 @@ class LossNotDecreasing(Rule):
         optimizer = stepped[0]
         place = evidence.backward_of(run, optimizer)
         loaders = [loader for loader in run.loaders if loader.training_batches]
-        if place is None or len(loaders) != 1 or not loaders[0].trains or place.calls > 1.1 * place.steps:
+        if place is None or len(loaders) > 1 or place.calls > 1.1 * place.steps:
             return
-        if not self._is_supervised(run, place, loaders[0]) or not self._is_sound(run, optimizer):
+        loader = loaders[0] if loaders else None
+        if loader is not None and not loader.trains:
+            return
+        if not self._is_supervised(run, place, loader) or not self._is_sound(run, optimizer):
             return
         stream = run.stream("objective", place.key)
         if stream is None:
             return
         losses = [row[0] for row in list(stream.rows)]
-        epochs = [epoch for epoch in loaders[0].epochs if epoch.complete and epoch.trained >= 0.9 * epoch.batches]
-        if len(epochs) < self.number("epochs") or len(losses) < 60 or not all(map(math.isfinite, losses)):
+        if loader is not None:
+            epochs = [epoch for epoch in loader.epochs if epoch.complete and epoch.trained >= 0.9 * epoch.batches]
+            if len(epochs) < self.number("epochs"):
+                return
+        if len(losses) < 60 or not all(map(math.isfinite, losses)):
             return
         z = evidence.mann_kendall(losses[:: max(1, len(losses) // 400)])
         third = len(losses) // 3
@@ -91,17 +100,25 @@ class LossNotDecreasing(Rule):
         ratio = _update_ratio(run, optimizer)
         unmoved = ratio is not None and ratio * optimizer.steps < self.number("movement")
         limit = self.number("fall")
-        if not unmoved and abs(z) >= self.number("z"):
-            return
-        if not unmoved and (_most_fallen(begin, last) > limit or _most_fallen(first, last) > limit):
-            return
-        yield self._report(run, optimizer, place, (first, last), z, ratio if unmoved else None)
+        flat = abs(z) < self.number("z") and max(_most_fallen(begin, last), _most_fallen(first, last)) <= limit
+        if not unmoved and not flat:
+            late = losses[len(losses) // 2 :]
+            z = evidence.mann_kendall(late[:: max(1, len(late) // 400)])
+            # It jumped in the first steps, and came back to where the untrained network was.
+            if abs(z) >= self.number("z") or max(begin) < 2 * losses[0] or _noisy_fall(losses[0], last) > limit:
+                return
+            first = losses[:1]
+        sure = unmoved or not flat or (ratio is not None and ratio > self.number("wild"))
+        cause = ratio if unmoved else None
+        yield self._report(run, optimizer, place, (first, last), z, cause, sure and loader is not None)
 
-    def _is_supervised(self, run: Run, place: Backward, loader: Loader) -> bool:
+    def _is_supervised(self, run: Run, place: Backward, loader: Loader | None) -> bool:
         """Known losses with a mean, of one trained network, with no other one beside it."""
         uses = [run.of("loss", key) for key in place.losses]
         if not uses or any(use is None or use.reduction != "mean" or use.broadcast for use in uses):
             return False
+        if loader is None:  # a network that acts or judges beside the training is not in evaluation mode
+            return not any(found.training and not found.grad for found in run.passes)
         return not any(found.loader == loader.key and not found.grad for found in run.passes)
 
     def _is_sound(self, run: Run, optimizer: Optimizer) -> bool:
@@ -128,6 +145,7 @@ class LossNotDecreasing(Rule):
         thirds: tuple[list[float], list[float]],
         z: float,
         ratio: float | None,
+        sure: bool,
     ) -> Finding:
         first, last = (sum(part) / len(part) for part in thirds)
         fall, error = _fallen(*thirds)
@@ -141,9 +159,11 @@ class LossNotDecreasing(Rule):
                 f"Try learning rates a factor of 10 apart (now {rate}) on one batch, which must be learned by heart; "
                 "if none helps, check that inputs and targets belong together."
             )
+        begin = "was" if len(thirds[0]) == 1 else "mean was"
+        when = "before the first step, jumped," if len(thirds[0]) == 1 else "over the first third"
         return self.finding(
             place.line,
-            f"The loss does not fall: its mean was {first:.4g} over the first third and {last:.4g} over the last third "
+            f"The loss does not fall: its {begin} {first:.4g} {when} and {last:.4g} over the last third "
             f"of {optimizer.steps} steps (a fall of {100 * fall:.1f} +/- {100 * 2.33 * error:.1f} %; "
             f"trend by Mann-Kendall: z = {z:.2f}, one-sided p = {evidence.tail(-z):.2g}).{cause}",
             advice,
@@ -152,7 +172,7 @@ class LossNotDecreasing(Rule):
                 Hop("the steps are made here", optimizer.step_line, f"{optimizer.steps} steps"),
                 Hop("the optimizer is made here", optimizer.line, f"learning rate {rate}"),
             ],
-            confidence=evidence.settled(run),
+            confidence=evidence.settled(run) if sure else Confidence.LIKELY,
         )
 
 
@@ -166,6 +186,12 @@ def _most_fallen(before: list[float], after: list[float]) -> float:
     """The upper end of the 99 percent interval."""
     fall, error = _fallen(before, after)
     return fall + 2.33 * error
+
+
+def _noisy_fall(before: float, after: list[float]) -> float:
+    """The same for one single loss, which is as noisy as those after it."""
+    mean, variance = evidence.moments(after)
+    return (before - mean + 2.33 * math.sqrt(variance)) / abs(before or 1.0)
 
 
 def _update_ratio(run: Run, optimizer: Optimizer) -> float | None:

@@ -384,6 +384,8 @@ def _inspect(loader: Loader, inputs: torch.Tensor, tensors: list[torch.Tensor]) 
     if low == high and values.size > 1:
         loader.constant_batches += 1
         loader.constant_value = low
+    if low < high and len(values) >= 4 and (values[1:] == values[:1]).all():
+        loader.alike_batches += 1
     if values.ndim >= 2 and len(values) >= 2:
         _channels(loader, values)
         _duplicates(loader, values, tensors)

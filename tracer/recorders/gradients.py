@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...rules.finding import Line
+from .. import rerun
 from ..quiet import blind
 from ..run import Backward, Parameter
 from ..watch import Recorder, Watch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 DENSE_CALLS = 100
 """Backward passes of a line that are looked at in full also between light steps."""
 MAX_NODES = 200_000
+PAIRS_FIRST = 3
+"""Backward passes of a line in whose graph a table of all pairs is looked for."""
 MAX_PLACES = 512
 MAX_PARAMETERS = 200_000
 """Past it graphs are no longer walked: the script makes new tensors all the time."""
@@ -153,7 +156,20 @@ class GradientRecorder(Recorder):
                 if not thing.name:
                     self._name_plain(tensor, thing)
             place.parameters = count
+            if place.calls <= PAIRS_FIRST:
+                self._look_for_pairs(place, loss)
         self.watch.spent += time.perf_counter() - began
+
+    def _look_for_pairs(self, place: Backward, loss: torch.Tensor) -> None:
+        """Between network and loss, is every prediction compared with every target?"""
+        place.compared += 1
+        if not has_pairs(loss):
+            return
+        place.pairs += 1
+        if place.pairs == 1:
+            found = rerun.all_pairs(self.watch, place.line)
+            if found is not None:
+                place.pairs_operation, place.pairs_line, place.pairs_shapes = found
 
     def _name_plain(self, tensor: torch.Tensor, thing: Any) -> None:
         """A tensor that no module registers: perhaps some module holds it as a plain attribute."""
@@ -188,3 +204,39 @@ def leaves_of(loss: torch.Tensor) -> list[torch.Tensor] | None:
         if len(seen) > MAX_NODES:
             return None
     return list(found.values())
+
+
+_ELEMENTWISE = frozenset(
+    f"{name}Backward{number}"
+    for name in "Pow Abs Sqrt Mean Sum Add Sub Rsub Mul Div Neg Log Clamp ClampMin ToCopy Square Relu Log1P".split()
+    for number in range(3)
+)
+"""What turns a table of differences into a loss: nothing here tells rows from columns."""
+_MEETS = ("SubBackward0", "RsubBackward1", "MulBackward0")
+"""Where a prediction meets a target in a loss of one's own."""
+
+
+def has_pairs(loss: torch.Tensor) -> bool:
+    """Whether a column (or row) with a graph becomes a square table there, by something without one."""
+    queue = [loss.grad_fn]
+    seen = set(queue)
+    while queue and len(seen) < 100:
+        node = queue.pop()
+        if node is None or node.name() not in _ELEMENTWISE:
+            continue
+        inner = [n for n, _ in node.next_functions if n is not None]
+        if node.name() in _MEETS and len(inner) == 1:
+            table, side = _shape_after(node), _shape_after(inner[0])
+            if len(table) == 2 and table[0] == table[1] > 1 and side in ((table[0], 1), (table[0],)):
+                return True
+        for n in inner:
+            if n not in seen:
+                seen.add(n)
+                queue.append(n)
+    return False
+
+
+def _shape_after(node: Any) -> tuple[int, ...]:
+    """The shape of what an operation made; () where torch does not say."""
+    made = getattr(node, "_input_metadata", None)
+    return tuple(made[0].shape) if made else ()

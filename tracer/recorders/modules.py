@@ -79,6 +79,7 @@ class ModuleRecorder(Recorder):
         self._parameters: dict[int, tuple[weakref.ref[torch.Tensor], Parameter]] = {}
         self._passes: dict[tuple[Any, ...], Pass] = {}
         self._losses: dict[type, bool] = {}
+        self._inputs: dict[int, weakref.ref[torch.Tensor]] = {}
         self._outputs: dict[int, tuple[weakref.ref[torch.Tensor], int, Pass | None]] = {}
         self._stack: list[nn.Module] = []
         self._root: Root | None = None
@@ -306,6 +307,9 @@ class ModuleRecorder(Recorder):
         for tensor in inputs[:1]:
             if len(found.inputs) < MAX_INPUTS and on_host(tensor) is not None:
                 found.inputs.append(f"{fingerprint(tensor) & 0xFFFFFFFFFFFFFFFF:016x}")
+                before, self._inputs[found.key] = self._inputs.get(found.key), weakref.ref(tensor)
+                another = before is None or before() is not tensor
+                found.drawn += another and tensor.untyped_storage().nbytes() > 2 * tensor.nbytes
         if found.calls <= WATCHED_FIRST or found.calls % WATCHED_EVERY == 0 or self._looking:
             for tensor in inputs:
                 source = self._outputs.get(id(tensor))
@@ -478,6 +482,7 @@ class ModuleRecorder(Recorder):
         """Name the modules below, and their parameters."""
         top: int | None = None
         root.dependent = []
+        choices: list[str] = []
         for path, layer in module.named_modules():
             path = ".".join(p for p in path.split(".") if p not in ("module", "_orig_mod"))
             name = f"{root.name}.{path}" if path else root.name
@@ -485,6 +490,9 @@ class ModuleRecorder(Recorder):
             if top is None:
                 top = thing.key
                 thing.root = None
+            if isinstance(layer, nn.ModuleDict | nn.ModuleList):
+                choices.append(name)
+            thing.choice = next((c for c in reversed(choices) if name.startswith(f"{c}.")), "")
             if thing.train_dependent:
                 root.dependent.append((layer, name))
 

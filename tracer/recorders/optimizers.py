@@ -55,6 +55,8 @@ class State:
         self.had: torch.Tensor | None = None
         self.backwards = 0
         self.examined = False
+        self.passes = 0
+        """Backward passes of the whole run up to its last step."""
         self.before: list[torch.Tensor] = []
         self.moving: list[int] = []
         self.last_time = 0.0
@@ -75,6 +77,8 @@ class OptimizerRecorder(Recorder):
         """Optimizers whose cycle under way is examined."""
         self._clips: dict[Any, Clip] = {}
         self._clipped: dict[int, tuple[Clip, frozenset[int]]] = {}
+        self._waiting: dict[int, tuple[Clip, State, int]] = {}
+        """Idle clips, the optimizers they concern, and how many backward passes there were."""
         self._schedulers: dict[int, tuple[weakref.ref[Any], Scheduler]] = {}
         self._rates: tuple[float, ...] = ()
         self._latest: Backward | None = None
@@ -236,6 +240,9 @@ class OptimizerRecorder(Recorder):
             thing.step_line = watch.here(4)
         thing.steps += 1
         watch.record.touch(thing)
+        if self._waiting:
+            self._follow(state)
+        state.passes = watch.backwards
         if self._latest is not None:
             self._latest.steps += 1
             if thing.key not in self._latest.optimizers:
@@ -451,9 +458,33 @@ class OptimizerRecorder(Recorder):
         clip.calls += 1
         if not any(p.grad is not None for p in tensors):
             clip.without_gradient += 1
+        owner = next((s for s in self._alive() if tensors and id(tensors[0]) in s.index), None)
+        if owner is not None and owner.passes == self.watch.backwards and math.isfinite(limit):
+            clip.idle += 1
+            self._waiting[clip.key] = (clip, owner, self.watch.backwards)
         if name == "clip_grad_norm_" and float(norm_type) == 2.0 and math.isfinite(clip.limit):
             self._clipped[clip.key] = (clip, frozenset(map(id, tensors)))
         self.watch.record.touch(clip)
+
+    def _follow(self, state: State) -> None:
+        """The gradients of this step: do they come from a backward pass after the clip?"""
+        for key, (clip, owner, passes) in list(self._waiting.items()):
+            if owner is state:
+                del self._waiting[key]
+                clip.followed += self.watch.backwards > passes
+                self.watch.record.touch(clip)
+
+    def _still_scaled(self, scaler: Any, optimizer: Any, state: State) -> None:
+        """Gradients that were clipped while they were multiplied by the scale."""
+        if not self._clipped or not scaler.is_enabled():
+            return
+        stage = scaler._per_optimizer_states[id(optimizer)]["stage"]
+        if getattr(stage, "name", "") != "READY":
+            return
+        for clip, ids in self._clipped.values():
+            if clip.scaled < MAX_PENDING and ids.intersection(state.index) and scaler.get_scale() > 1:
+                clip.scaled += 1
+                self.watch.record.touch(clip)
 
     def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -462,6 +493,10 @@ class OptimizerRecorder(Recorder):
                 return original(scaler, optimizer, *args, **kwargs)
             state = self._state(optimizer)
             before = state.thing.steps
+            try:
+                self._still_scaled(scaler, optimizer, state)
+            except Exception as error:
+                self.watch.fail(self, error)
             result = original(scaler, optimizer, *args, **kwargs)
             if state.thing.steps == before:
                 state.thing.skipped += 1
