@@ -277,7 +277,6 @@ def test_batches_and_losses_are_not_kept_alive() -> None:
         assert alive(passing) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the recorders hold the layers of the last pass, and optimizers' parameters")
 def test_models_are_not_kept_alive() -> None:
     """A script that deletes a model counts on its memory."""
     with nnaudit.trace(quiet=True):

@@ -22,7 +22,7 @@ from .quiet import say
 from .recorders.data import DataRecorder
 from .recorders.gradients import GradientRecorder
 from .recorders.losses import LossRecorder
-from .recorders.modules import ModuleRecorder, _shape_text
+from .recorders.modules import ModuleRecorder
 from .recorders.optimizers import OptimizerRecorder
 from .recorders.processes import ProcessRecorder
 from .run import SCHEMA, Failure, Run
@@ -168,14 +168,8 @@ class Tracer:
 
     def _note_failure(self, error: BaseException) -> None:
         modules = self.modules
-        thing = modules.thing_of(modules.failed_in)
+        thing = modules.failed_in
         message = str(error).strip()
-        flow = []
-        for module, inputs, outputs in [*modules.failed_flow, (modules.failed_in, modules.failed_input, None)]:
-            known = modules.thing_of(module)
-            if known is not None:
-                text = _shape_text(inputs) if isinstance(inputs, list | tuple) else ""
-                flow.append([known.name, known.class_name, text, _shape_text(outputs)])
         uses = list(self.watch.losses_since_backward)
         self.record.new(
             Failure,
@@ -183,7 +177,7 @@ class Tracer:
             type=type(error).__name__,
             message=message[:2000],
             module=None if thing is None else thing.key,
-            flow=flow,
+            flow=modules.failed_flow,
             loss=uses[-1] if uses else None,
         )
 

@@ -43,7 +43,6 @@ class FirstBad(TorchDispatchMode):
                 raise Found
         return result
 
-
     def answer(self) -> list[Any]:
         """What it found, as JSON takes it."""
         return [self.operation, list(self.line or ()), self.low, self.high, self.count, self.size]

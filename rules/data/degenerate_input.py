@@ -73,7 +73,9 @@ class DegenerateInput(Rule):
             if loader.nonfinite_batches and broken:
                 yield self._not_finite(loader)
             elif loader.inspected >= self.number("batches"):
-                finding = self._constant(loader) or self._alike(loader) or self._channels(loader) or self._duplicates(loader)
+                finding = (
+                    self._constant(loader) or self._alike(loader) or self._channels(loader) or self._duplicates(loader)
+                )
                 if finding is not None:
                     yield finding
 
@@ -125,7 +127,11 @@ class DegenerateInput(Rule):
             "how it finds a sample by its index.",
             evidence=[
                 Hop("the loader is made here", loader.line, loader.dataset),
-                Hop("equal inputs come out here", loader.read_at, f"{loader.alike_batches} of {loader.inspected} batches"),
+                Hop(
+                    "equal inputs come out here",
+                    loader.read_at,
+                    f"{loader.alike_batches} of {loader.inspected} batches",
+                ),
             ],
             confidence=Confidence.LIKELY,
         )

@@ -91,7 +91,6 @@ class LossBroadcast(Rule):
                 confidence=Confidence.LIKELY if same_rank else Confidence.CERTAIN,
             )
 
-
     def _by_hand(self, place: Backward) -> Finding | None:
         """A loss of one's own: its arithmetic makes the table."""
         if place.pairs < max(self.number("evaluations"), place.compared) or len(place.pairs_shapes) != 2:

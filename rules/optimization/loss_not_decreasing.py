@@ -35,7 +35,8 @@ class LossNotDecreasing(Rule):
     - Pretrained weights may be at their best from the start: nothing that is trained may have been loaded.
     - A warm-up of the learning rate takes its time: the rate must not be rising any more.
     - A rising loss is left to other rules, since a curriculum or an annealed penalty raises it on purpose.
-    - Where a cause is known (no gradient, vanished gradients, NaN, broadcast targets) its own rule speaks.
+    - Where a cause is known (gradients that never came or were tiny from the beginning, NaN, broadcast targets) its
+      own rule speaks. Gradients that were lost to the first large steps are this rule's.
 
     Demanded are 5 complete epochs and 200 steps. Then either the updates were so small (steps times update:weight
     ratio below 0.01) that nothing can have been learned; or the Mann-Kendall test over the recorded losses finds no
@@ -68,7 +69,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     points = (31, 36)
     severity = Severity.ERROR
-    options = {"steps": 200, "epochs": 5, "fall": 0.2, "z": 2.33, "movement": 0.01, "gradient": 1e-7, "wild": 0.03}
+    options = {"steps": 200, "epochs": 5, "fall": 0.2, "z": 2.33, "movement": 0.01, "gradient": 1e-7, "wild": 0.03, "alive": 1e-5}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         stepped = [optimizer for optimizer in run.optimizers if optimizer.steps]
@@ -122,7 +123,7 @@ class LossNotDecreasing(Rule):
         return not any(found.loader == loader.key and not found.grad for found in run.passes)
 
     def _is_sound(self, run: Run, optimizer: Optimizer) -> bool:
-        """Gradients reach every weight, nothing was loaded, and the rate is not rising."""
+        """Gradients reached every weight, nothing was loaded, and the rate is not rising."""
         stream, rates = run.stream("gradient", optimizer.key), run.stream("rate", optimizer.key)
         if stream is None or optimizer.without_gradient:
             return False
@@ -130,7 +131,12 @@ class LossNotDecreasing(Rule):
             if p.loaded or not p.looked or p.frozen_steps:
                 return False
             sizes = [v / math.sqrt(p.size) for v in stream.column(p.key).values if math.isfinite(v)]
-            if len(p.shape) > 1 and (not sizes or evidence.median(sizes) < self.number("gradient")):
+            if len(p.shape) < 2:
+                continue
+            if not sizes:
+                return False
+            # A gradient that was there at first, and is gone, was lost to the steps themselves.
+            if evidence.median(sizes) < self.number("gradient") and max(sizes[:3]) < self.number("alive"):
                 return False
         if rates is None:
             return True

@@ -113,7 +113,10 @@ class DataRecorder(Recorder):
             try:
                 batch = original(iterator)
             except StopIteration:
-                self._end(iterator)
+                try:
+                    self._end(iterator)
+                except Exception as error:
+                    self.watch.fail(self, error)
                 raise
             try:
                 self._batch(iterator, batch)

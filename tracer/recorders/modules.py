@@ -86,12 +86,11 @@ class ModuleRecorder(Recorder):
         self._pass: Pass | None = None
         self._looking = False
         self._last_with_weights: Module | None = None
-        self.flow: list[tuple[nn.Module, Any, Any]] = []
-        self.failed_in: nn.Module | None = None
-        self.failed_flow: list[tuple[nn.Module, Any, Any]] = []
-        self.failed_input: Any = None
-        self.current: nn.Module | None = None
-        """The outermost module that runs, or ran last."""
+        self.flow: list[tuple[weakref.ref[nn.Module], Any, Any]] = []
+        self.failed_in: Module | None = None
+        """The innermost module that an exception came from, and the shapes on the way to it."""
+        self.failed_flow: list[list[str]] = []
+        self._failed = False
         self.calls: list[Call] = []
         """Outermost calls since the last backward pass, at most :data:`MAX_CALLS`."""
         self._rng: torch.Tensor | None = None
@@ -230,10 +229,10 @@ class ModuleRecorder(Recorder):
             stack.pop()
             return
         try:
-            if output is None and self.failed_in is None:
+            if output is None and not self._failed:
                 self._raised(module, args, kwargs)
             if self._looking and not module._modules:
-                self.flow.append((module, _shapes(args), _shapes(output)))
+                self.flow.append((weakref.ref(module), _shapes(args), _shapes(output)))
             if len(stack) > 1:
                 if self._looking and self.on:
                     self._leave(module, (*args, *kwargs.values()), output)
@@ -255,8 +254,7 @@ class ModuleRecorder(Recorder):
             self._pass, self._looking = None, False
             return
         root = self._known_root(module)
-        self.failed_in = None
-        self.current = module
+        self._failed, self.failed_in = False, None
         self._root = root
         frame = watch.sites.frame(3)
         line = None if frame is None else watch.sites.line(frame)
@@ -442,11 +440,16 @@ class ModuleRecorder(Recorder):
 
     def _raised(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if sys.exc_info()[1] is not None:
-            self.failed_in = module
-            self.failed_input = _shapes((*args, *kwargs.values()))
+            self._failed, self.failed_in = True, self.thing_of(module)
             # What ran before it in this pass, or in the latest pass that was looked at.
-            before = next((i for i, (layer, _, _) in enumerate(self.flow) if layer is module), len(self.flow))
-            self.failed_flow = self.flow[:before][-FLOW:]
+            before = next((i for i, (layer, _, _) in enumerate(self.flow) if layer() is module), len(self.flow))
+            failing = (weakref.ref(module), _shapes((*args, *kwargs.values())), None)
+            self.failed_flow = []
+            for layer, inputs, outputs in [*self.flow[:before][-FLOW:], failing]:
+                thing = self.thing_of(layer())
+                if thing is not None:
+                    shapes = [_shape_text(inputs), _shape_text(outputs)]
+                    self.failed_flow.append([thing.name, thing.class_name, *shapes])
 
     # ------------------------------------------------------------------ what modules there are
 

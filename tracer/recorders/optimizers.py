@@ -73,7 +73,7 @@ class OptimizerRecorder(Recorder):
         self._modules = modules
         self._states: dict[int, tuple[weakref.ref[Any], State]] = {}
         self._depth = 0
-        self._examining = 0
+        self.examining = 0
         """Optimizers whose cycle under way is examined."""
         self._clips: dict[Any, Clip] = {}
         self._clipped: dict[int, tuple[Clip, frozenset[int]]] = {}
@@ -134,11 +134,22 @@ class OptimizerRecorder(Recorder):
                 state.sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
             else:
                 state = State(self.watch.record.new(Optimizer, class_name=type(optimizer).__name__))
-            self._states[id(optimizer)] = (weakref.ref(optimizer), state)
+            self._states[id(optimizer)] = (weakref.ref(optimizer, self._gone(id(optimizer))), state)
         sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
         if sizes != state.sizes:
             self._learn(state, optimizer, sizes)
         return state
+
+    def _gone(self, key: int) -> Callable[[Any], None]:
+        """The optimizer is no more: neither should its parameters be kept."""
+
+        def forget(reference: Any) -> None:
+            found = self._states.get(key)
+            if found is not None and found[0] is reference:
+                self.examining -= found[1].examined
+                del self._states[key]
+
+        return forget
 
     def _learn(self, state: State, optimizer: Any, sizes: tuple[int, ...]) -> None:
         state.sizes = sizes
@@ -161,7 +172,7 @@ class OptimizerRecorder(Recorder):
 
     def before_backward(self, place: Backward) -> None:
         """Gradients that are still there after a step will be added to."""
-        for state in self._alive() if self._examining else ():
+        for state in self._alive() if self.examining else ():
             if not state.suspect or not state.examined:
                 continue
             left = [p.grad for p in state.parameters if p.grad is not None and p.grad.layout is torch.strided]
@@ -182,7 +193,7 @@ class OptimizerRecorder(Recorder):
     def after_backward(self, place: Backward) -> None:
         """What a backward pass has left for each optimizer."""
         self._latest = place
-        for state in self._alive() if self._examining else ():
+        for state in self._alive() if self.examining else ():
             if not state.examined:
                 continue
             gradients = [p.grad for p in state.parameters if p.grad is not None and p.grad.layout is torch.strided]
@@ -196,7 +207,7 @@ class OptimizerRecorder(Recorder):
 
         @functools.wraps(original)
         def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._examining and self.on and not _is_compiling():
+            if self.examining and self.on and not _is_compiling():
                 try:
                     self._note_clearing(owner)
                 except Exception as error:
@@ -366,7 +377,7 @@ class OptimizerRecorder(Recorder):
     def _examine(self, state: State, examined: bool) -> None:
         if examined != state.examined:
             state.examined = examined
-            self._examining += 1 if examined else -1
+            self.examining += 1 if examined else -1
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if _is_compiling() or not self.on or blind():
@@ -525,10 +536,13 @@ class OptimizerRecorder(Recorder):
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             found = self._schedulers.get(id(scheduler))
             if self.on and found is not None and found[0]() is scheduler:
-                found[1].steps += 1
-                if found[1].step_line is None:
-                    found[1].step_line = self.watch.here(2)
-                self.watch.record.touch(found[1])
+                try:
+                    found[1].steps += 1
+                    if found[1].step_line is None:
+                        found[1].step_line = self.watch.here(2)
+                    self.watch.record.touch(found[1])
+                except Exception as error:
+                    self.watch.fail(self, error)
             return original(scheduler, *args, **kwargs)
 
         return step
