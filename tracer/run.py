@@ -311,6 +311,9 @@ class Backward(Thing):
     """The optimizers that made them."""
     losses: list[int] = field(default_factory=list)
     """Uses of known losses that were evaluated just before."""
+    by_hand: int = 0
+    uncleared: int = 0
+    """Calls before which the script itself had moved a tensor, and those that add to the gradient it has used."""
     compared: int = 0
     pairs: int = 0
     """Graphs whose end was looked at for a table of all pairs between prediction and target, and those that had one."""

@@ -121,10 +121,10 @@ class DegenerateInput(Rule):
             return None
         return self.finding(
             loader.read_at,
-            f"All samples of a batch have the same input, in each of the {loader.inspected} batches of {_shape(loader)} "
-            "looked at: within a batch the network cannot tell one sample from another.",
-            "Return a copy (`.clone()`, `.copy()`) of a buffer that the data set fills again for each sample, and check "
-            "how it finds a sample by its index.",
+            f"All samples of a batch have the same input, in each of the {loader.inspected} batches of "
+            f"{_shape(loader)} looked at: within a batch the network cannot tell one sample from another.",
+            "Return a copy (`.clone()`, `.copy()`) of a buffer that the data set fills again for each sample, and "
+            "check how it finds a sample by its index.",
             evidence=[
                 Hop("the loader is made here", loader.line, loader.dataset),
                 Hop(

@@ -95,8 +95,8 @@ class RepeatedBatch(Rule):
             line, what = loader.read_at, f"the only one that was ever taken from a loader of {loader.batches_per_epoch}"
         return self.finding(
             line,
-            f"All {found.calls} training passes get the same batch ({what}). The rest of the data is never used. This is "
-            "right only as a test of whether the network can learn one batch by heart.",
+            f"All {found.calls} training passes get the same batch ({what}). The rest of the data is never used. This "
+            "is right only as a test of whether the network can learn one batch by heart.",
             "Take the next batch at every step: loop over the loader, or move the start of the slice.",
             evidence=[Hop("the same input enters the model here", found.line, f"{found.calls} times")],
             confidence=Confidence.LIKELY,

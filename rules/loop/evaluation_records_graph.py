@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...tracer import evidence
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class EvaluationRecordsGraph(Rule):
     - Copies and averages of the model that are never trained are not judged.
 
     At least 5 outputs were asked whether a derivative came back to them, all of them carried a graph, none was used,
-    and no batch of their loader was followed by `backward()`. The number is the project's own choice.
+    and no batch of their loader was followed by `backward()`. Where batches are made by hand, the network must have
+    been in evaluation mode there and in training mode in training, and the finding is only likely. The number is the
+    project's own choice.
 
     ## What to do
 
@@ -57,22 +59,27 @@ class EvaluationRecordsGraph(Rule):
     def watch(self, run: Run) -> Iterator[Finding]:
         for found in run.passes:
             module, loader = run.of("module", found.module), run.of("loader", found.loader)
-            if not found.grad or found.used or module is None or not evidence.evaluates(loader):
+            if not found.grad or found.used or module is None:
+                continue
+            by_hand = loader is None and not found.training
+            if not by_hand and not evidence.evaluates(loader):
                 continue
             if found.graph < self.number("calls") or found.graph < found.watched or found.consumed:
                 continue
             trained = evidence.trained_passes(run, found.module)
-            if not trained:
+            if not trained or (by_hand and not all(other.training for other in trained)):
                 continue
+            batches = "in evaluation mode" if by_hand else "on a loader that is never trained on"
             yield self.finding(
                 found.line,
-                f"The evaluation of `{module.name}` records gradients: {found.calls} forward passes on a loader that "
-                f"is never trained on, none of the {found.graph} graphs looked at was used. They hold all activations "
+                f"The evaluation of `{module.name}` records gradients: {found.calls} forward passes {batches}, "
+                f"none of the {found.graph} graphs looked at was used. They hold all activations "
                 "in memory.",
                 "Put the evaluation into `with torch.no_grad():` or `torch.inference_mode()`.",
                 evidence=[
                     Hop("evaluated here, with gradients on", found.line, f"{found.calls} calls"),
-                    Hop("the loader of these batches", loader.line, "0 batches trained on"),
+                    *([] if loader is None else [Hop("the loader of these batches", loader.line, "0 trained on")]),
                     Hop("trained here", trained[0].line, f"{trained[0].calls} calls"),
                 ],
+                confidence=Confidence.LIKELY if by_hand else Confidence.CERTAIN,
             )

@@ -47,6 +47,7 @@ class MissingZeroGrad(Rule):
     In a run, a cycle from one step to the next is uncleared when the gradients that the last step has used are still
     there, and not zero, at the next `backward()`. At least 3 cycles and more than 4 of 5 must be; fewer are irregular
     but may be meant. Gradients emptied between `backward()` and `step()` are seen as well, with the same numbers.
+    Steps that the script makes without an optimizer (`w -= rate * w.grad`) are judged likewise, and likely only.
 
     ## What to do
 
@@ -791,6 +792,16 @@ class MissingZeroGrad(Rule):
             )
 
     def watch(self, run: Run) -> Iterator[Finding]:
+        for place in () if run.steps else run.backwards:
+            if place.by_hand and place.uncleared >= max(self.number("cycles"), self.number("share") * place.by_hand):
+                yield self.finding(
+                    place.line,
+                    f"Gradients are never cleared: in {place.uncleared} of {place.by_hand} steps that the script made "
+                    "by itself, this backward pass adds to the gradients that the step has already used.",
+                    "Clear them after the update: `p.grad = None` or `p.grad.zero_()` for each parameter.",
+                    evidence=[Hop("added to here", place.line, f"{place.uncleared} times")],
+                    confidence=Confidence.LIKELY,
+                )
         for optimizer in run.optimizers:
             least = max(self.number("cycles"), self.number("share") * optimizer.cycles)
             if optimizer.uncleared >= least:

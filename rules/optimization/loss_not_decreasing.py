@@ -38,15 +38,16 @@ class LossNotDecreasing(Rule):
     - Where a cause is known (gradients that never came or were tiny from the beginning, NaN, broadcast targets) its
       own rule speaks. Gradients that were lost to the first large steps are this rule's.
 
-    Demanded are 5 complete epochs and 200 steps. Then either the updates were so small (steps times update:weight
-    ratio below 0.01) that nothing can have been learned; or the Mann-Kendall test over the recorded losses finds no
-    trend (one-sided p above 0.01), and the fall from the first 20 losses, and from the first third, to the last third
-    is less than 20 percent at the upper end of its 99 percent interval (Welch), so that a loss that is only noisy, or
-    that fell quickly at the beginning, is silent. A loss that at least doubled within the first 20 steps is compared with
-    what it was before the first step instead, and its second half tested for a trend. Where batches are made by hand,
-    epochs cannot be counted, and the finding is only likely. So it is where updates are of an ordinary size (at most 3
-    percent of the weights) and the loss just stays: targets that are nearly all noise look the same. The limits are the project's own choice; SageMaker Debugger's
-    LossNotDecreasing rule asks for a fall of 0.1 percent from look to look, without a test.
+    Demanded are 5 complete epochs and 200 steps. Then either the updates were so small (steps times update:weight ratio
+    below 0.01) that nothing can have been learned; or the Mann-Kendall test over the recorded losses finds no trend
+    (one-sided p above 0.01), and the fall from the first 20 losses, and from the first third, to the last third is less
+    than 20 percent at the upper end of its 99 percent interval (Welch), so that a loss that is only noisy, or that fell
+    quickly at the beginning, is silent. A loss that at least doubled within the first 20 steps is compared with what it
+    was before the first step instead, and its second half tested for a trend. Where batches are made by hand, epochs
+    cannot be counted, and the finding is only likely. So it is where updates are of an ordinary size (at most 3 percent
+    of the weights) and the loss just stays: targets that are nearly all noise look the same. The limits are the
+    project's own choice; SageMaker Debugger's LossNotDecreasing rule asks for a fall of 0.1 percent from look to look,
+    without a test.
 
     ## What to do
 
@@ -69,7 +70,16 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     points = (31, 36)
     severity = Severity.ERROR
-    options = {"steps": 200, "epochs": 5, "fall": 0.2, "z": 2.33, "movement": 0.01, "gradient": 1e-7, "wild": 0.03, "alive": 1e-5}
+    options = {
+        "steps": 200,
+        "epochs": 5,
+        "fall": 0.2,
+        "z": 2.33,
+        "movement": 0.01,
+        "wild": 0.03,
+        "gradient": 1e-7,
+        "alive": 1e-5,
+    }
 
     def watch(self, run: Run) -> Iterator[Finding]:
         stepped = [optimizer for optimizer in run.optimizers if optimizer.steps]
@@ -165,7 +175,7 @@ class LossNotDecreasing(Rule):
                 f"Try learning rates a factor of 10 apart (now {rate}) on one batch, which must be learned by heart; "
                 "if none helps, check that inputs and targets belong together."
             )
-        begin = "was" if len(thirds[0]) == 1 else "mean was"
+        begin = "value was" if len(thirds[0]) == 1 else "mean was"
         when = "before the first step, jumped," if len(thirds[0]) == 1 else "over the first third"
         return self.finding(
             place.line,

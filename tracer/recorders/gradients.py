@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+import weakref
 from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DENSE_CALLS = 100
 """Backward passes of a line that are looked at in full also between light steps."""
 MAX_NODES = 200_000
+MAX_BY_HAND = 32
 PAIRS_FIRST = 3
 """Backward passes of a line in whose graph a table of all pairs is looked for."""
 MAX_PLACES = 512
@@ -44,6 +46,8 @@ class GradientRecorder(Recorder):
         self.examine: Callable[[torch.Tensor, Backward], None] | None = None
         """Called with a loss that is not finite, before its graph is freed."""
         self.last: Backward | None = None
+        self._hand: dict[int, tuple[weakref.ref[torch.Tensor], float]] = {}
+        """Trained tensors that no optimizer has, each with the sum of its numbers at the last look."""
 
     def attach(self) -> None:
         """Patch the one function."""
@@ -86,6 +90,8 @@ class GradientRecorder(Recorder):
             place = self._places[line] = watch.record.new(Backward, line=line)
         place.calls += 1
         watch.backwards += 1
+        if self._hand and not watch.steps:
+            self._moved_by_hand(place)
         watch.record.touch(place)
         self.last = place
         for reading in readings(watch):
@@ -147,6 +153,7 @@ class GradientRecorder(Recorder):
                 thing = self._modules.parameter(tensor, plain=type(tensor) is torch.Tensor)
                 thing.reached += 1
                 if not thing.optimizers:
+                    self._note_by_hand(tensor)
                     if thing.reached == 1:
                         self._modules.compare_with_initialisation(thing, tensor)
                     self._modules.compare_with_before(thing, tensor)
@@ -160,6 +167,29 @@ class GradientRecorder(Recorder):
             if place.calls <= PAIRS_FIRST:
                 self._look_for_pairs(place, loss)
         self.watch.spent += time.perf_counter() - began
+
+    def _note_by_hand(self, tensor: torch.Tensor) -> None:
+        """Nothing but the script itself can move this one."""
+        if len(self._hand) < MAX_BY_HAND and not self.watch.steps and tensor.device.type == "cpu":
+            self._hand[id(tensor)] = (weakref.ref(tensor), float(tensor.detach().sum()))
+
+    def _moved_by_hand(self, place: Backward) -> None:
+        """Has the script made a step since the last backward pass, and left its gradients there?"""
+        if place.by_hand >= DENSE_CALLS:
+            self._hand.clear()
+        moved = left = False
+        for key, (reference, before) in list(self._hand.items()):
+            tensor = reference()
+            if tensor is None:
+                del self._hand[key]
+                continue
+            now = float(tensor.detach().sum())
+            self._hand[key] = (reference, now)
+            if now != before:
+                moved = True
+                left = left or (tensor.grad is not None and bool(tensor.grad.any()))
+        place.by_hand += moved
+        place.uncleared += moved and left
 
     def _look_for_pairs(self, place: Backward, loss: torch.Tensor) -> None:
         """Between network and loss, is every prediction compared with every target?"""
