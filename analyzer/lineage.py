@@ -13,6 +13,7 @@ from .knowledge import preprocessing, tensors, training
 from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
+    from .interpret import Root
     from .program import Loop, Program
 
 
@@ -25,9 +26,15 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
     for loader, where in program.framework_training_loaders:
         seen.add((loader, where))
         yield loader, where
+    summing: dict[LoopNode, bool] = {}
     for loop in program.loops:
         for effect in program.own_effects(loop):
-            if effect.kind != "backward" or _sums_over_all(program, loop):
+            if effect.kind != "backward":
+                continue
+            outermost = (*loop.outer, loop.node)[0]
+            if outermost not in summing:
+                summing[outermost] = _sums_over_all(program, loop.root, outermost)
+            if summing[outermost]:
                 continue
             mixed = _of_several_kinds(program, effect.subject)
             read_here = _read_by(program, loop)
@@ -38,13 +45,12 @@ def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
                     yield value, loop.site
 
 
-def _sums_over_all(program: Program, loop: Loop) -> bool:
+def _sums_over_all(program: Program, root: Root, outermost: LoopNode) -> bool:
     """Whether the gradients of the whole pass are summed and no step is taken: the order cannot matter."""
-    outermost = (*loop.outer, loop.node)[0]
     kinds = {e.kind for body in outermost.passes for e in fx.effects(body)}
     if kinds & {"step", "escape"}:
         return False
-    return any(e.kind == "zero_grad" and program.is_optimizer(e.subject) for e in fx.effects(loop.root.block))
+    return any(e.kind == "zero_grad" and program.is_optimizer(e.subject) for e in fx.effects(root.block))
 
 
 def _of_several_kinds(program: Program, value: Value) -> set[Value]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,8 +86,8 @@ def check_healthy(script: Path, seed: int, size: str) -> None:
     assert [each for each in found if each[3] == "certain"] == []
 
 
-def names(paths: list[Path]) -> Iterator[object]:
-    return (pytest.param(path, id=path.stem) for path in paths)
+def names(paths: list[Path]) -> list[object]:
+    return [pytest.param(path, id=path.stem) for path in paths]
 
 
 @pytest.mark.parametrize("rule", WATCHING, ids=lambda rule: rule.code)
