@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..tracer import launch
+from ..tracer.arrival import when_imported
 from . import trace as tracing
 from .selection import Wanted
 
 if TYPE_CHECKING:
+    from ..tracer.attach import Tracer
     from ..tracer.run import Run
 
 FOUND, FAILED = 1, 2
@@ -28,7 +31,7 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     """
     if options["eager"]:
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
-    folder = os.getcwd()
+    folder, pid = os.getcwd(), os.getpid()
     ending = launch.Interrupted()
     judge, problems = tracing.prepare(wanted, Path())
     if problems:
@@ -39,31 +42,35 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
         program = start(script, arguments)
     except (tracing.Unavailable, launch.CannotStart) as error:
         return _refuse(str(error))
-    from ..tracer.attach import Settings, Tracer
     from .cli import give_streams_back
 
     run_dir = Path(options["run_dir"]) if options["run_dir"] else tracing.new_run_dir(script)
-    settings = Settings(run_dir, options["steps"], options["every"], options["find_nan"], (script, *arguments))
     # One voice for all ranks; the others' records are judged by `nnaudit report`.
     speaks, alone = int(os.environ.get("RANK", "0") or 0) == 0, int(os.environ.get("WORLD_SIZE", "1") or 1) == 1
-    tracer = Tracer(settings, judge.live if speaks else None).attach()
+    attached = _Attached((script, *arguments), run_dir, judge.live if speaks else None, options)
+    stop_waiting = when_imported("torch", attached.attach)
     give_streams_back()
     try:
         outcome = launch.execute(program)
     except launch.CannotStart as error:
-        tracer.detach()
+        attached.detach()
         return _refuse(str(error))
+    finally:
+        stop_waiting()
     ending.by_signal = outcome.interrupted
     if outcome.error is not None:
-        tracer.failed(outcome.error)
+        if attached.tracer is not None:
+            attached.tracer.failed(outcome.error)
         launch.show(outcome.error)
     _flush(sys.stdout)
-    run = tracer.detach()
-    if not tracer.is_owner:
+    run = attached.detach()
+    if os.getpid() != pid:
         return outcome.status
+    if run is None or attached.tracer is None:
+        return outcome.status or _refuse(attached.failure)
     # The script may have gone to another folder: paths are shown, and files written, as seen from where we began.
     with _inside(folder):
-        recorded = None if tracer.record.failed else str(run_dir)
+        recorded = None if attached.tracer.record.failed else str(run_dir)
         judgement = _judged(judge, run, recorded)
         said = judgement is not None and (not speaks or _say(judgement, options))
     if outcome.status:
@@ -75,6 +82,38 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
         return _refuse(f"{what}; name the script that trains (child processes are not traced)")
     # A launcher takes a rank's status for a crash and kills the others.
     return FOUND if judgement.findings and alone and not options["exit_zero"] else 0
+
+
+class _Attached:
+    """The tracer, from the script's own import of torch on."""
+
+    def __init__(
+        self, command: Sequence[str], run_dir: Path, live: Callable[[Run], None] | None, options: dict[str, Any]
+    ) -> None:
+        self.tracer: Tracer | None = None
+        self.failure = "no training was seen: the script did not import torch; name the script that trains"
+        self._make = functools.partial(self._made, tuple(command), run_dir, live, options)
+
+    def attach(self) -> None:
+        """Torch is there. Whatever goes wrong is no reason for the script to stop."""
+        try:
+            self.tracer = self._make()
+        except Exception as error:
+            traceback.print_exc()
+            self.failure = f"the tracer could not be attached ({type(error).__name__}: {error}), please report it"
+
+    @staticmethod
+    def _made(
+        command: tuple[str, ...], run_dir: Path, live: Callable[[Run], None] | None, options: dict[str, Any]
+    ) -> Tracer:
+        from ..tracer.attach import Settings, Tracer
+
+        settings = Settings(run_dir, options["steps"], options["every"], options["find_nan"], command)
+        return Tracer(settings, live).attach()
+
+    def detach(self) -> Run | None:
+        """What was recorded, if anything."""
+        return None if self.tracer is None else self.tracer.detach()
 
 
 def _judged(judge: tracing.Judge, run: Run, recorded: str | None) -> tracing.Judgement | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -94,15 +95,19 @@ def prepare(wanted: Wanted, folder: Path) -> tuple[Judge, list[Problem]]:
 
 
 def require_torch() -> None:
-    """Raises :class:`Unavailable` where torch or numpy are missing."""
+    """Raises :class:`Unavailable` where torch or numpy are missing. Imports neither: that is the script's to do."""
+    for name in ("numpy", "torch"):
+        if not _is_installed(name):
+            raise Unavailable(
+                f"tracing needs {name}, which this Python has not; install it with: pip install 'nnaudit[trace]'"
+            )
+
+
+def _is_installed(name: str) -> bool:
     try:
-        import numpy  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        name = error.name or "torch"
-        raise Unavailable(
-            f"tracing needs {name}, which this Python has not; install it with: pip install 'nnaudit[trace]'"
-        ) from None
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # somebody has blocked it: its entry in sys.modules is None
+        return False
 
 
 def new_run_dir(name: str) -> Path:

@@ -54,6 +54,17 @@ def assert_same(nnaudit: Commands, folder: Path, *arguments: str | Path, given: 
     return run
 
 
+def assert_same_words(nnaudit: Commands, folder: Path, *arguments: str | Path) -> Ended:
+    """Of a script that trains: the same output, and the same on standard error but for what nnaudit says."""
+    expected = python(*arguments, folder=folder)
+    run = nnaudit("trace", "--exit-zero", *arguments, folder=folder)
+    assert run.out == expected.out
+    said = "".join(line for line in said_by_script(run.err).splitlines(True) if not line.startswith("nnaudit: step"))
+    assert said == expected.err
+    assert run.status == expected.status
+    return run
+
+
 # ---------------------------------------------------------------------------- as Python runs it
 
 SURROUNDING = """
@@ -311,6 +322,64 @@ def test_workers_of_a_loader(nnaudit: Commands, tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------- --steps
+
+
+def traced_anew(script: str, folder: Path) -> Ended:
+    """In an interpreter that has imported nothing yet."""
+    return python("-m", "nnaudit", "trace", script, folder=folder)
+
+
+def test_what_the_script_sets_before_it_imports_torch_counts(tmp_path: Path) -> None:
+    write(
+        tmp_path / "train.py",
+        """
+        import os
+        import sys
+
+        assert "torch" not in sys.modules and "numpy" not in sys.modules
+        os.environ["OMP_NUM_THREADS"] = "1"
+        import torch
+
+        print(torch.get_num_threads(), torch.__loader__ is torch.__spec__.loader, type(torch.__loader__))
+        """,
+    )
+    run = traced_anew("train.py", tmp_path)
+    assert run.out == python("train.py", folder=tmp_path).out
+    assert run.out.startswith(b"1 True")
+    assert UNTRAINED in run.err  # the tracer was there
+
+
+def test_a_script_without_torch_is_not_one_that_trains(tmp_path: Path) -> None:
+    write(tmp_path / "hello.py", "print('hello')")
+    run = traced_anew("hello.py", tmp_path)
+    assert (run.out, run.status) == (b"hello\n", 2)
+    assert run.err == "error: no training was seen: the script did not import torch; name the script that trains\n"
+
+
+def test_warnings_name_the_lines_that_they_always_named(nnaudit: Commands, tmp_path: Path) -> None:
+    write(
+        tmp_path / "train.py",
+        """
+        import warnings
+
+        import torch
+        from torch import nn
+
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        scheduler.step()
+        for _ in range(2):
+            loss = nn.functional.mse_loss(model(torch.ones(8, 3)), torch.ones(8))
+            nn.MSELoss()(model(torch.ones(8, 3)), torch.ones(8))
+            loss.backward()
+            optimizer.step()
+        for level in range(1, 5):
+            warnings.warn("mine", stacklevel=level)
+        """,
+    )
+    run = assert_same_words(nnaudit, tmp_path, "train.py")
+    assert run.err.count("UserWarning: Using a target size") == 2
 
 
 def test_steps_ends_the_run_politely(nnaudit: Commands, tmp_path: Path) -> None:

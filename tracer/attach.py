@@ -27,6 +27,7 @@ from .recorders.optimizers import OptimizerRecorder
 from .recorders.processes import ProcessRecorder
 from .run import SCHEMA, Failure, Run
 from .store import Record
+from .warning_lines import WarningLines
 from .watch import Recorder, Watch
 
 JUDGE_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
@@ -71,6 +72,7 @@ class Tracer:
             gradients,
             optimizers,
             ProcessRecorder(self.watch),
+            WarningLines(self.watch),
         ]
         self.origin = Origin(self.watch, modules)
         gradients.examine = self.origin.examine

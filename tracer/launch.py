@@ -221,20 +221,21 @@ def clean(error: BaseException) -> None:
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     """A traceback from the script's first frame on, without our wrappers in between."""
-    while trace is not None and _is_ours(trace):
+    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     kept = trace
     while trace is not None:
         following = trace.tb_next
-        while following is not None and _is_ours(following):
+        while following is not None and is_ours(following.tb_frame.f_code.co_filename):
             following = following.tb_next
         trace.tb_next = following
         trace = following
     return kept
 
 
-def _is_ours(trace: TracebackType) -> bool:
-    return trace.tb_frame.f_code.co_filename.startswith(_FOLDER)
+def is_ours(file: str) -> bool:
+    """Whether code is that of the tracer."""
+    return file.startswith(_FOLDER)
 
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep

@@ -23,10 +23,10 @@ DENSE_STEPS = 20
 """The first steps are all looked at closely: most mistakes show at once."""
 MIN_INTERVAL = 10
 MAX_INTERVAL = 2000
-LIGHT_PERIOD = 0.02
-"""Seconds: gradient norms and losses are read once in so long at most; a longer step is always read."""
 MAX_LIGHT = 50
 TIMED_STEPS = 32
+LIGHT_SHARE = 0.01
+"""Share of the run's time that reading gradient norms and losses may take: of very short steps not all are read."""
 SHARE = 0.015
 """Share of the run's time that close looks may take."""
 
@@ -51,14 +51,18 @@ class Watch:
         self.close = True
         """Whether the step under way is looked at closely."""
         self.light = True
-        """Whether its gradient norms and losses are kept: always, unless steps take a few milliseconds only."""
+        """Whether its gradient norms and losses are kept: always, unless that costs too much of so short a step."""
         self.readings: list[Reading] = []
         """Iterations over loaders that are under way, the one that gave the latest batch last."""
         self.losses_since_backward: dict[int, None] = {}
         self.spent = 0.0
+        """Seconds that close looks have taken."""
+        self.spent_light = 0.0
+        """Seconds that light looks have taken since steps were timed last."""
         self._interval = MIN_INTERVAL
         self._next_look = DENSE_STEPS
         self._light_every = 1
+        self._lights = 0
         self._timed = (0, time.perf_counter())
         self._started = time.perf_counter()
         self._spent_before = 0.0
@@ -74,13 +78,29 @@ class Watch:
         self.run.meta["steps"] = self.steps
         self.close = self._is_close()
         if self.steps % TIMED_STEPS == 0:
-            now = time.perf_counter()
-            seconds = (now - self._timed[1]) / (self.steps - self._timed[0])
-            self._timed = (self.steps, now)
-            self._light_every = max(1, min(MAX_LIGHT, round(LIGHT_PERIOD / max(seconds, 1e-6))))
+            self._pace()
         self.light = self.close or self.steps % self._light_every == 0
+        self._lights += self.light and not self.close
         for call in self.after_step:
             call()
+
+    def _pace(self) -> None:
+        """How many steps one light look is worth."""
+        now = time.perf_counter()
+        seconds = (now - self._timed[1]) / (self.steps - self._timed[0])
+        if self._lights:
+            cost = self.spent_light / self._lights
+            self._light_every = max(1, min(MAX_LIGHT, round(cost / (LIGHT_SHARE * max(seconds, 1e-6)))))
+        self._timed = (self.steps, now)
+        self._lights, self.spent_light = 0, 0.0
+
+    def spend(self, began: float) -> None:
+        """Account for what a look since ``began`` (of ``time.perf_counter``) has taken."""
+        took = time.perf_counter() - began
+        if self.close:
+            self.spent += took
+        else:
+            self.spent_light += took
 
     def _is_close(self) -> bool:
         if self.steps < DENSE_STEPS:

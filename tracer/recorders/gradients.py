@@ -32,7 +32,7 @@ PAIRS_FIRST = 3
 MAX_PLACES = 512
 MAX_PARAMETERS = 200_000
 """Past it graphs are no longer walked: the script makes new tensors all the time."""
-_is_compiling = torch.compiler.is_compiling
+_is_compiling = torch.compiler.is_dynamo_compiling
 
 
 class GradientRecorder(Recorder):
@@ -104,8 +104,11 @@ class GradientRecorder(Recorder):
             if key not in place.losses and len(place.losses) < 16:
                 place.losses.append(key)
         watch.losses_since_backward.clear()
+        began = time.perf_counter()
         self._optimizers.before_backward(place)
         loss = self._check(place, tensors)
+        if watch.light:
+            watch.spend(began)
         if loss is not None and (place.calls <= 3 or math.log10(place.calls).is_integer()):
             self._walk(place, loss)
         return place

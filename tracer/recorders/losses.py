@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from .modules import ModuleRecorder
 CHECKED_FIRST = 20
 MAX_USES = 512
 CHECKED_ELEMENTS = 1 << 20
-_is_compiling = torch.compiler.is_compiling
+_is_compiling = torch.compiler.is_dynamo_compiling
 
 FUNCTIONS = {
     "cross_entropy": ("input", "target"),
@@ -89,6 +90,7 @@ class LossRecorder(Recorder):
                 return original(*args, **kwargs)
             if self.watch.in_backward or blind():
                 return original(*args, **kwargs)
+            began = time.perf_counter()
             prediction = args[0] if args else kwargs.get(first)
             target = args[1] if len(args) > 1 else kwargs.get(second)
             use = None
@@ -100,6 +102,8 @@ class LossRecorder(Recorder):
                 except Exception as error:
                     self.watch.fail(self, error)
             self._inside = True
+            if self.watch.light:
+                self.watch.spend(began)
             try:
                 result = original(*args, **kwargs)
             finally:

@@ -6,11 +6,9 @@ import ast
 import functools
 import inspect
 import os
-import sys
 import textwrap
 import time
 import weakref
-from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import accumulate
@@ -28,6 +26,7 @@ from ...rules.finding import Line
 from ..quiet import blind
 from ..run import Module, Parameter, Pass
 from ..watch import Recorder, Watch
+from .activations import Activations
 from .data import fingerprint, on_host
 
 MAX_PASSES = 512
@@ -41,7 +40,8 @@ MIN_ELEMENTS = 64
 """Of a tensor that is compared with what an initialisation draws."""
 MAX_OUTPUTS = 4
 """Tensors of an output that are asked whether a backward pass comes back to them."""
-_is_compiling = torch.compiler.is_compiling
+_is_compiling = torch.compiler.is_dynamo_compiling
+_CALL = nn.Module._call_impl.__code__
 
 
 class Root:
@@ -53,6 +53,13 @@ class Root:
         self.things: dict[int, tuple[weakref.ref[nn.Module], Module]] = {}
         self.dependent: list[tuple[nn.Module, str]] = []
         self.order = 0
+
+
+class Running:
+    """An outermost call under way, and, in a pass that is looked at closely, the calls it is in just now."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.stack = [module]
 
 
 class Call(NamedTuple):
@@ -68,7 +75,7 @@ class Call(NamedTuple):
 
 
 class ModuleRecorder(Recorder):
-    """Global hooks on every module call, and on the registration of layers."""
+    """Every module call, and the registration of layers."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
@@ -81,32 +88,27 @@ class ModuleRecorder(Recorder):
         self._losses: dict[type, bool] = {}
         self._inputs: dict[int, weakref.ref[torch.Tensor]] = {}
         self._outputs: dict[int, tuple[weakref.ref[torch.Tensor], int, Pass | None]] = {}
-        self._stack: list[nn.Module] = []
+        self._outermost: Running | None = None
         self._root: Root | None = None
         self._pass: Pass | None = None
         self._looking = False
-        self._last_with_weights: Module | None = None
+        self._activations = Activations(watch)
         self.flow: list[tuple[weakref.ref[nn.Module], Any, Any]] = []
         self.failed_in: Module | None = None
         """The innermost module that an exception came from, and the shapes on the way to it."""
         self.failed_flow: list[list[str]] = []
-        self._failed = False
         self.calls: list[Call] = []
         """Outermost calls since the last backward pass, at most :data:`MAX_CALLS`."""
         self._rng: torch.Tensor | None = None
 
     def attach(self) -> None:
-        """Register the hooks that torch offers for all modules at once."""
+        """Register the hooks that torch offers for the making of modules, and patch the call of modules."""
         for handle in (
             hooks.register_module_parameter_registration_hook(self._parameter_registered),
             hooks.register_module_module_registration_hook(self._module_registered),
-            hooks.register_module_forward_pre_hook(self._before),
-            hooks.register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
         ):
             self._undo.append(handle.remove)
-        # Only torch.compile asks, to warn of hooks that fire twice: ours may.
-        if hasattr(hooks, "_has_any_global_hook"):
-            self.patch(hooks, "_has_any_global_hook", lambda original: _others_hooks)
+        self.patch(nn.Module, "__call__", self._calling)
         self.patch(nn.Module, "load_state_dict", self._loading)
 
     # ------------------------------------------------------------------ where things are made
@@ -188,75 +190,90 @@ class ModuleRecorder(Recorder):
 
     # ------------------------------------------------------------------ forward
 
-    def _before(self, module: nn.Module, args: Any) -> None:
-        if _is_compiling():
-            return
-        stack = self._stack
-        if stack:
-            stack.append(module)
-            if self._looking:
-                try:
-                    self._enter(module, args)
-                except Exception as error:
-                    self.watch.fail(self, error)
-            return
-        if not self.on or self.watch.in_backward:
-            return
-        kind = self._losses.get(type(module))
-        if kind is None:
-            kind = self._losses[type(module)] = isinstance(module, _Loss)
-        if kind or blind():
-            return
-        stack.append(module)
-        try:
-            self._begin(module, args)
-        except Exception as error:
-            self.watch.fail(self, error)
+    def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """In place of ``Module.__call__``, where global hooks would cost ten times as much for each inner module."""
 
-    def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
-        if not isinstance(kwargs, dict):
-            kwargs, output = {}, None  # after an exception torch leaves the keyword arguments out
-        if _is_compiling():
-            return
-        stack = self._stack
-        if not stack:
-            return
-        if stack[-1] is not module:
-            if module in stack and not self.watch.in_backward:
-                del stack[stack.index(module) :]  # a hook of torch's or the script's was left early
-            return
-        if not self._looking and len(stack) > 1 and output is not None:
-            stack.pop()
-            return
+        @functools.wraps(original)
+        def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if _is_compiling():
+                return original(module, *args, **kwargs)
+            if self._outermost is not None:
+                if self._looking and self.on and not self.watch.in_backward:
+                    return self._inner(original, module, args, kwargs)
+                return original(module, *args, **kwargs)
+            if not self.on or self.watch.in_backward or self._is_loss(type(module)) or blind():
+                return original(module, *args, **kwargs)
+            return self._outer(original, module, args, kwargs)
+
+        return __call__
+
+    def _is_loss(self, cls: type) -> bool:
+        kind = self._losses.get(cls)
+        if kind is None:
+            kind = self._losses[cls] = issubclass(cls, _Loss)
+        return kind
+
+    def _outer(self, call: Callable[..., Any], module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """A call that no other module makes."""
+        running = self._outermost = Running(module)
         try:
-            if output is None and not self._failed:
-                self._raised(module, args, kwargs)
-            if self._looking and not module._modules:
-                self.flow.append((weakref.ref(module), _shapes(args), _shapes(output)))
-            if len(stack) > 1:
-                if self._looking and self.on:
-                    self._leave(module, (*args, *kwargs.values()), output)
-            elif self.on:
-                self._finish(module, args, kwargs, output)
+            self._begin(module)
         except Exception as error:
             self.watch.fail(self, error)
+        try:
+            output = call(module, *args, **kwargs)
+        except BaseException as error:
+            if self._outermost is running:
+                self._outermost = None
+            self._raised(error)
+            raise
+        # A step or a backward pass inside has ended it: then what came out is not the result of one forward pass.
+        if self._outermost is running:
+            try:
+                if self.on:
+                    self._finish(module, args, kwargs, output)
+            except Exception as error:
+                self.watch.fail(self, error)
+            finally:
+                self._outermost = None
+        return output
+
+    def _inner(self, call: Callable[..., Any], module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """A call below the outermost one, in a pass that is looked at closely."""
+        running = self._outermost
+        assert running is not None
+        began = time.perf_counter()
+        try:
+            self._enter(running, module)
+        except Exception as error:
+            self.watch.fail(self, error)
+        running.stack.append(module)
+        self.watch.spent += time.perf_counter() - began
+        try:
+            output = call(module, *args, **kwargs)
         finally:
-            stack.pop()
+            running.stack.pop()
+        if self._outermost is running and self.on:
+            try:
+                self._leave(module, (*args, *kwargs.values()), output, outermost=False)
+            except Exception as error:
+                self.watch.fail(self, error)
+        return output
 
     def reset(self) -> None:
         """No module can be running now: a step or a backward pass is."""
-        self._stack.clear()
+        self._outermost = None
 
-    def _begin(self, module: nn.Module, args: Any) -> None:
+    def _begin(self, module: nn.Module) -> None:
         watch = self.watch
         found_root = self._roots.get(id(module))
         if (found_root is None or found_root[0]() is not module) and watch.record.full(Module, MAX_MODULES):
             self._pass, self._looking = None, False
             return
         root = self._known_root(module)
-        self._failed, self.failed_in = False, None
+        self.failed_in = None
         self._root = root
-        frame = watch.sites.frame(3)
+        frame = watch.sites.frame(4)
         line = None if frame is None else watch.sites.line(frame)
         reading = watch.readings[-1] if watch.readings else None
         loader = None if reading is None else reading.loader.key
@@ -290,7 +307,7 @@ class ModuleRecorder(Recorder):
         if self._looking:
             self.flow.clear()
             root.order = 0
-            self._last_with_weights = None
+            self._activations.begin()
             self._outputs = {k: v for k, v in self._outputs.items() if v[0]() is not None}
 
     def _finish(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -316,7 +333,7 @@ class ModuleRecorder(Recorder):
                     self.watch.record.touch(source[2])
             self._watch_output(found, output)
         if self._looking:
-            self._leave(module, (*args, *kwargs.values()), output)
+            self._leave(module, (*args, *kwargs.values()), output, outermost=True)
         thing = root.things[id(module)][1]
         thing.calls += 1
 
@@ -351,18 +368,18 @@ class ModuleRecorder(Recorder):
 
     # ------------------------------------------------------------------ close looks
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        began = time.perf_counter()
+    def _enter(self, running: Running, module: nn.Module) -> None:
         root = self._root
         assert root is not None
         if id(module) not in root.things or root.things[id(module)][0]() is not module:
-            self._learn(root, self._stack[0])
+            self._learn(root, running.stack[0])
             if id(module) not in root.things:
-                self._unregistered(root, module)
-        self.watch.spent += time.perf_counter() - began
+                self._unregistered(root, module, running.stack)
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, output: Any, outermost: bool) -> None:
         began = time.perf_counter()
+        if not module._modules:
+            self.flow.append((weakref.ref(module), _shapes(args), _shapes(output)))
         root = self._root
         assert root is not None
         found = root.things.get(id(module))
@@ -381,75 +398,36 @@ class ModuleRecorder(Recorder):
             thing.input_shape, thing.output_shape = _shape_text(_shapes(args)), _shape_text(_shapes(output))
         self.watch.record.touch(thing)
         for tensor in _tensors(output):
-            self._outputs[id(tensor)] = (weakref.ref(tensor), thing.key, self._pass if len(self._stack) == 1 else None)
-        if thing.leaf:
-            self._measure(root, module, thing, args, output)
+            self._outputs[id(tensor)] = (weakref.ref(tensor), thing.key, self._pass if outermost else None)
+        if thing.leaf and self._pass is not None and self._pass.grad and not blind():
+            self._activations.measure(module, thing, args, output)
         self.watch.spent += time.perf_counter() - began
-
-    def _measure(self, root: Root, module: nn.Module, thing: Module, args: Any, output: Any) -> None:
-        if self._pass is None or not self._pass.grad or blind():
-            return
-        watch = self.watch
-        with torch.no_grad():
-            if type(output) is torch.Tensor and output.is_floating_point() and output.numel():
-                x = output.detach()
-                low, high = torch.aminmax(x)
-                numbers = (torch.linalg.vector_norm(x), x.sum(), low, high)
-                size, step = x.numel(), watch.steps
-
-                def keep(values: list[float]) -> None:
-                    norm, total, least, most = values
-                    row = array("f", (norm / size**0.5, total / size, least, most))
-                    watch.record.add("activation", thing.key, (thing.key,), step, row)
-
-                watch.numbers.later(numbers, keep)
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                if args and thing.looks < 1000 and type(args[0]) is torch.Tensor and args[0].dim() > 1:
-                    self._units(module, thing, args[0].detach())
-                self._last_with_weights = thing
-
-    def _units(self, module: nn.Module, thing: Module, x: torch.Tensor) -> None:
-        """Which units of its input are never anything but zero."""
-        axis = -1 if isinstance(module, nn.Linear) else 1
-        others = [a for a in range(x.dim()) if a != axis % x.dim()]
-        alive = (x != 0).any(dim=others[0]) if len(others) == 1 else (x != 0).flatten(2).any(2).any(0)
-        if isinstance(module, nn.Linear) and len(others) > 1:
-            alive = (x != 0).reshape(-1, x.shape[-1]).any(0)
-        feeder = self._last_with_weights
-        thing.feeder = None if feeder is None else feeder.key
-        before = self._alive.get(thing.key)
-        alive = alive if before is None or before.shape != alive.shape else before | alive
-        self._alive[thing.key] = alive
-        thing.looks += 1
-        size = alive.numel()
-
-        def keep(values: list[float]) -> None:
-            thing.units, thing.dead_units = size, size - round(values[0])
-            self.watch.record.touch(thing)
-
-        self.watch.numbers.later((alive.sum().to(torch.float32),), keep)
-
-    @property
-    def _alive(self) -> dict[int, torch.Tensor]:
-        return self.__dict__.setdefault("_alive_units", {})  # type: ignore[no-any-return]
 
     def maker(self, tensor: torch.Tensor) -> int | None:
         """The module whose output this very tensor is, if it was seen."""
         found = self._outputs.get(id(tensor))
         return found[1] if found is not None and found[0]() is tensor else None
 
-    def _raised(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if sys.exc_info()[1] is not None:
-            self._failed, self.failed_in = True, self.thing_of(module)
-            # What ran before it in this pass, or in the latest pass that was looked at.
-            before = next((i for i, (layer, _, _) in enumerate(self.flow) if layer() is module), len(self.flow))
-            failing = (weakref.ref(module), _shapes((*args, *kwargs.values())), None)
-            self.failed_flow = []
-            for layer, inputs, outputs in [*self.flow[:before][-FLOW:], failing]:
-                thing = self.thing_of(layer())
-                if thing is not None:
-                    shapes = [_shape_text(inputs), _shape_text(outputs)]
-                    self.failed_flow.append([thing.name, thing.class_name, *shapes])
+    def _raised(self, error: BaseException) -> None:
+        """Which module an exception came from, and the shapes up to it: the innermost call in its traceback."""
+        try:
+            found = _innermost_call(error)
+            if found is not None:
+                self._note_raised(*found)
+        except Exception as own:
+            self.watch.fail(self, own)
+
+    def _note_raised(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        self.failed_in = self.thing_of(module)
+        # What ran before it in this pass, or in the latest pass that was looked at.
+        before = next((i for i, (layer, _, _) in enumerate(self.flow) if layer() is module), len(self.flow))
+        failing = (weakref.ref(module), _shapes(given), None)
+        self.failed_flow = []
+        for layer, inputs, outputs in [*self.flow[:before][-FLOW:], failing]:
+            thing = self.thing_of(layer())
+            if thing is not None:
+                shapes = [_shape_text(inputs), _shape_text(outputs)]
+                self.failed_flow.append([thing.name, thing.class_name, *shapes])
 
     # ------------------------------------------------------------------ what modules there are
 
@@ -464,7 +442,7 @@ class ModuleRecorder(Recorder):
 
     def _name(self, module: nn.Module) -> str:
         """What the script calls the module."""
-        frame = self.watch.sites.frame(4)
+        frame = self.watch.sites.frame(6)
         for _ in range(4):
             if frame is None:
                 break
@@ -523,10 +501,10 @@ class ModuleRecorder(Recorder):
                 self.parameter(parameter, f"{name}.{parameter_name}", thing, plain=not registered)
         return thing
 
-    def _unregistered(self, root: Root, module: nn.Module) -> None:
+    def _unregistered(self, root: Root, module: nn.Module, stack: list[nn.Module]) -> None:
         name, line = f"{root.name}.<{type(module).__name__}>", None
-        top = root.things[id(self._stack[0])][1].key
-        for owner in reversed(self._stack[:-1]):
+        top = root.things[id(stack[0])][1].key
+        for owner in reversed(stack):
             held = root.things.get(id(owner))
             attribute = _plain_attribute(owner, module) if held is not None and held[0]() is owner else None
             if held is not None and attribute is not None:
@@ -628,14 +606,17 @@ class ModuleRecorder(Recorder):
         return found[1] if found is not None and found[0]() is module else None
 
 
-def _others_hooks() -> bool:
-    """Whether somebody else has placed global hooks."""
-    return bool(
-        hooks._global_backward_pre_hooks
-        or hooks._global_backward_hooks
-        or len(hooks._global_forward_pre_hooks) > 1
-        or len(hooks._global_forward_hooks) > 1
-    )
+def _innermost_call(error: BaseException) -> tuple[nn.Module, tuple[Any, ...]] | None:
+    """The last module that was called on the way to an exception, and what it was given."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code is _CALL:
+            names = frame.f_locals
+            found = names.get("self"), (*names.get("args", ()), *names.get("kwargs", {}).values())
+        trace = trace.tb_next
+    return found if found is not None and isinstance(found[0], nn.Module) else None
 
 
 def _is_self(frame: FrameType, module: nn.Module) -> bool:

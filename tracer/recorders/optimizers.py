@@ -37,7 +37,7 @@ MAX_PENDING = 8
 CLIPS = {"clip_grad_norm_": ("parameters", "max_norm", "norm_type"), "clip_grad_value_": ("parameters", "clip_value")}
 """Functions that clip, with the names of their first arguments."""
 NAN = float("nan")
-_is_compiling = torch.compiler.is_compiling
+_is_compiling = torch.compiler.is_dynamo_compiling
 
 
 class State:
@@ -242,8 +242,8 @@ class OptimizerRecorder(Recorder):
             self._before(state, closure)
         except Exception as error:
             self.watch.fail(self, error)
-        if self.watch.close:
-            self.watch.spent += time.perf_counter() - began
+        if self.watch.light:
+            self.watch.spend(began)
 
     def _before(self, state: State, closure: bool) -> None:
         watch, thing = self.watch, state.thing
@@ -397,13 +397,14 @@ class OptimizerRecorder(Recorder):
                 state.last_time = began
         except Exception as error:
             watch.fail(self, error)
-        if watch.close:
-            watch.spent += time.perf_counter() - began
         if self._depth == 0:
             try:
                 watch.numbers.fetch()
             except Exception as error:
                 watch.fail(self, error)
+        if watch.light:
+            watch.spend(began)
+        if self._depth == 0:
             watch.step_done()
 
     def _moved(self, state: State) -> None:
