@@ -84,6 +84,7 @@ class Config:
     extend_exclude: tuple[str, ...] = ()
     respect_gitignore: bool = True
     cache_dir: Path | None = None
+    baseline: Path | None = None
     rule_options: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
@@ -212,6 +213,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "extend-exclude": _strings,
     "respect-gitignore": _boolean,
     "cache-dir": _text,
+    "baseline": _text,
     "rules": _options,
 }
 """Every key of the file and how its value is read."""
@@ -234,14 +236,19 @@ def _interpret(path: Path, table: dict[str, Any], problems: tuple[Problem, ...])
         extend_select=values.pop("extend_select", ()),
         origin=str(path),
     )
-    cache_dir = values.pop("cache_dir", None)
+    paths = {name: _below(path, values.pop(name, None)) for name in ("cache_dir", "baseline")}
     options = values.pop("rules", {})
     return replace(
         Config(folder=path.parent, file=path, selection=(layer,), rule_options=options),
         **values,
-        cache_dir=None if cache_dir is None else Path(os.path.abspath(path.parent / Path(cache_dir).expanduser())),
+        **paths,
         problems=tuple(found),
     )
+
+
+def _below(file: Path, name: str | None) -> Path | None:
+    """A path of the file, relative to its folder."""
+    return None if name is None else Path(os.path.abspath(file.parent / Path(name).expanduser()))
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:

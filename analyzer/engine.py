@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..rules.finding import Anchor, Finding, Place, Site, resolve
 from ..rules.rule import Rule
-from . import discover, load, source
+from . import discover, load, source, suppress
 from .cache import Cache
 from .config import Config
 from .ir import FileIR
@@ -34,8 +35,9 @@ def scan(
     overlay: Mapping[Path, str] | None = None,
     progress: Progress | None = None,
     explain_unknown: bool = False,
+    catalogue: Sequence[type[Rule]] = (),
 ) -> ScanResult:
-    """Scan files and folders with these rules.
+    """Scan files and folders with these rules; ``catalogue`` holds all that exist.
 
     ``explain_unknown`` also looks up the lines of the loops that were only partly understood.
     ``overlay`` holds unsaved text by absolute path. Whatever cannot be read or parsed becomes a
@@ -65,8 +67,12 @@ def scan(
     asked = [site for site, _ in unknown] if explain_unknown else []
     places = _places(by_name, [*_sites(findings), *asked])
     resolved = _one_a_line(sorted((resolve(f, places.__getitem__) for f in findings), key=lambda f: f.sort_key))
+    spoken = suppress.apply(resolved, {name: by_name[name] for name in sorted(names)}, rules, catalogue)
     return ScanResult(
-        findings=tuple(resolved),
+        findings=tuple(_with_text(spoken.findings, by_name)),
+        suppressed=spoken.suppressed,
+        warnings=spoken.warnings,
+        reported=tuple(sorted(names)),
         problems=tuple(problems),
         files=len(reported),
         lines=sum(sources[p].text.count("\n") + 1 for p in reported if p in sources),
@@ -178,6 +184,14 @@ def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
     return list(
         {(f.code, f.place.filename, f.place.cell, f.place.location.row): f for f in reversed(list(findings))}.values()
     )[::-1]
+
+
+def _with_text(findings: Iterable[Finding], sources: Mapping[str, Source]) -> Iterator[Finding]:
+    """Each with the text of its first line: what tells it from others when line numbers have changed."""
+    for finding in findings:
+        place = finding.place
+        lines = sources[place.filename].lines(place.cell)
+        yield replace(finding, text=lines[place.location.row - 1].strip() if place.location.row <= len(lines) else "")
 
 
 def _sites(findings: Iterable[Finding]) -> list[Site]:

@@ -34,7 +34,9 @@ class ScanResult:
 
     ``findings`` are resolved, sorted, and hold every confidence and severity of the rules that were
     run; the caller hides what the user did not ask for. ``loops`` counts the training loops of the
-    reported files, ``understood`` those without an unknown part.
+    reported files, ``understood`` those without an unknown part. ``suppressed`` counts the findings that
+    comments silenced, ``warnings`` are what deserves a word but is no failure (comments that silence
+    nothing), ``reported`` the names of the files that were asked for.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -44,3 +46,6 @@ class ScanResult:
     loops: int = 0
     understood: int = 0
     unknown: tuple[Unknown, ...] = field(default=())
+    suppressed: int = 0
+    warnings: tuple[Problem, ...] = ()
+    reported: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from .result import Problem
 ALL = "ALL"
 
 
-class _Fit(IntEnum):
+class Fit(IntEnum):
     """How closely a selector fits a rule; prefixes of more characters fit more closely."""
 
     NONE = 0
@@ -50,35 +50,36 @@ def _decision(rule: type[Rule] | Rule, config: Config, *, advice: bool) -> bool:
     layers = config.selection
     # A later `select` replaces an earlier one; earlier `ignore`s stay and yield only to closer selectors.
     replaced = max((number for number, layer in enumerate(layers) if layer.select is not None), default=-1)
-    best = (_Fit.DEFAULT.value, -1, False) if replaced < 0 and not advice else (_Fit.NONE.value, -1, True)
+    best = (Fit.DEFAULT.value, -1, False) if replaced < 0 and not advice else (Fit.NONE.value, -1, True)
     for number, layer in enumerate(layers):
         switches_on = layer.extend_select if number >= replaced else ()
         if number == replaced:
             switches_on = (*(layer.select or ()), *switches_on)
         for selector in switches_on:
-            fit = _fit(selector, rule)
-            if fit and not (advice and _Fit.PREFIX <= fit < _Fit.EXACT):
-                best = max(best, (fit, number, False))
+            close = fit(selector, rule)
+            if close and not (advice and Fit.PREFIX <= close < Fit.EXACT):
+                best = max(best, (close, number, False))
         for selector in layer.ignore:
-            if fit := _fit(selector, rule):
-                best = max(best, (fit, number, True))
+            if close := fit(selector, rule):
+                best = max(best, (close, number, True))
     return not best[2]
 
 
-def _fit(selector: str, rule: type[Rule] | Rule) -> int:
+def fit(selector: str, rule: type[Rule] | Rule | Finding) -> int:
+    """How closely a selector fits a rule, or the rule that a finding is of (a :class:`Fit`, or more than PREFIX)."""
     text = selector.strip()
     if text.upper() == ALL:
-        return _Fit.EVERY
+        return Fit.EVERY
     if text.upper() == rule.code or text.lower() == rule.name:
-        return _Fit.EXACT
+        return Fit.EXACT
     if text and rule.code.startswith(text.upper()):
-        return _Fit.PREFIX + len(text)
-    return _Fit.NONE
+        return Fit.PREFIX + len(text)
+    return Fit.NONE
 
 
 def find_rule(text: str, all_rules: Iterable[type[Rule]]) -> type[Rule] | None:
     """The rule of this code or name."""
-    return next((rule for rule in all_rules if _fit(text, rule) == _Fit.EXACT), None)
+    return next((rule for rule in all_rules if fit(text, rule) == Fit.EXACT), None)
 
 
 def suggestion(text: str, all_rules: Sequence[type[Rule]]) -> str:
@@ -109,7 +110,7 @@ def problems(all_rules: Sequence[type[Rule]], config: Config) -> tuple[Problem, 
 
 
 def _known(selector: str, all_rules: Sequence[type[Rule]]) -> bool:
-    return selector.strip().upper() == ALL or any(_fit(selector, rule) for rule in all_rules)
+    return selector.strip().upper() == ALL or any(fit(selector, rule) for rule in all_rules)
 
 
 def _unknown(selector: str, all_rules: Sequence[type[Rule]], layer: Layer) -> Problem:
@@ -132,7 +133,7 @@ def _wrong_option(rule: type[Rule], key: str, value: Scalar) -> str | None:
 def _settings(rule: type[Rule], config: Config) -> dict[str, Scalar]:
     settings: dict[str, Scalar] = {}
     for name, table in config.rule_options.items():
-        if _fit(name, rule) == _Fit.EXACT:
+        if fit(name, rule) == Fit.EXACT:
             settings.update({key: value for key, value in table.items() if not _wrong_option(rule, key, value)})
     return settings
 
@@ -150,6 +151,6 @@ class FileIgnores:
             return False
         relative = self._config.relative(path)
         return any(
-            pattern(relative) and any(_fit(selector, rule) for selector in selectors)
+            pattern(relative) and any(fit(selector, rule) for selector in selectors)
             for pattern, selectors in self._entries
         )

@@ -107,6 +107,8 @@ def _selection_options(command: Callable[..., int]) -> Callable[..., int]:
 @_selection_options
 @click.option("--show-unknown", is_flag=True, help="List the training loops that were not fully understood, and why.")
 @click.option("--statistics", is_flag=True, help="Show counts by rule instead of the findings.")
+@click.option("--baseline", type=click.Path(dir_okay=False), help="Do not show the findings that this file lists.")
+@click.option("--write-baseline", type=click.Path(dir_okay=False), help="List the present findings in this file.")
 @click.option("--jobs", "-j", default="auto", metavar="N", help="Processes for parsing; default: one for each CPU.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
 @click.option("--stdin-filename", type=click.Path(), help="The path that the text read through - belongs to.")
@@ -124,12 +126,22 @@ def scan(paths: tuple[str, ...], output_format: str, output_file: str | None, **
         outcome = run(request, progress)
     for problem in outcome.result.problems:
         click.echo(f"error: {_plain(str(problem))}", err=True)
-    if outcome.warning:
-        click.echo(f"warning: {_plain(outcome.warning)}", err=True)
+    for warning in (*outcome.result.warnings, *([outcome.warning] if outcome.warning else [])):
+        click.echo(f"warning: {_plain(str(warning))}", err=True)
+    if outcome.paid_off:
+        click.echo(f"{_plain(_paid_off(outcome.paid_off))}", err=True)
+    if outcome.written is not None:
+        click.echo(f"{outcome.written} findings are listed in {options['write_baseline']} from now on.", err=True)
+        return NOTHING_FOUND
     written = _write(_report(outcome, request, output_format, output_file, options), output_file)
     if outcome.result.problems or not written:
         return FAILED
     return FOUND if outcome.result.findings and not options["exit_zero"] else NOTHING_FOUND
+
+
+def _paid_off(number: int) -> str:
+    verb = "is" if number == 1 else "are"
+    return f"{number} of the findings in the baseline {verb} gone; --write-baseline takes them out"
 
 
 def _request(paths: tuple[str, ...], options: dict[str, Any]) -> Request:
@@ -154,6 +166,8 @@ def _request(paths: tuple[str, ...], options: dict[str, Any]) -> Request:
         cache=not options["no_cache"],
         overlay=overlay,
         explain_unknown=options["show_unknown"],
+        baseline=options["baseline"],
+        write_baseline=options["write_baseline"],
     )
 
 
@@ -211,7 +225,7 @@ def _report(
         return text
     if options["show_unknown"]:
         text += summary.unknown(outcome.result)
-    return text + summary.closing(outcome.result, outcome.hidden_likely, color=color)
+    return text + summary.closing(outcome.result, outcome.hidden_likely, outcome.known, color=color)
 
 
 def _write(text: str, output_file: str | None) -> bool:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import reports
 from ..analyzer import select
+from ..analyzer import suppress as suppress_comments
 from ..analyzer.config import Config
 from ..analyzer.result import Problem, ScanResult
+from ..analyzer.source import Source, Unreadable, read
 from ..reports.text import one_line
 from ..reports.verdict import verdict
 from ..rules import discover
@@ -66,11 +68,20 @@ class Judge:
     rules: Sequence[Rule]
     config: Config
     said: set[tuple[str, str, int]] = field(default_factory=set)
+    sources: dict[str, Source] = field(default_factory=dict)
+    """Files with findings, as they were when the first one was seen: their comments may silence some."""
 
     def __call__(self, run: Run, record: str | None = None) -> Judgement:
         """Judge the run as it is now."""
-        shown, hidden = visible(judge(run, self.rules), self.rules, self.config)
+        spoken = suppress_comments.apply(found := judge(run, self.rules), self._sources_of(found))
+        shown, hidden = visible(spoken.findings, self.rules, self.config)
         return Judgement(run, shown, hidden, self.rules, record)
+
+    def _sources_of(self, findings: Sequence[Finding]) -> dict[str, Source]:
+        for name in {finding.place.filename for finding in findings} - self.sources.keys():
+            with suppress(Unreadable):
+                self.sources[name] = read(Path(name))
+        return self.sources
 
     def live(self, run: Run) -> None:
         """While the script runs: print each certain error or warning when it is first seen."""

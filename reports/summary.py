@@ -9,7 +9,7 @@ from ..analyzer.result import ScanResult
 from .text import Style, header, one_line
 
 
-def closing(result: ScanResult, hidden_likely: int, *, color: bool = False) -> str:
+def closing(result: ScanResult, hidden_likely: int, known: int = 0, *, color: bool = False) -> str:
     """Two lines at most: what was found, and how far silence can be trusted."""
     style = Style(color)
     if result.findings:
@@ -23,6 +23,10 @@ def closing(result: ScanResult, hidden_likely: int, *, color: bool = False) -> s
     second = _understood(result)
     if hidden_likely:
         second += f"; {count(hidden_likely, 'likely finding')} hidden (--min-confidence likely)"
+    if result.suppressed:
+        second += f"; {count(result.suppressed, 'finding')} suppressed by comments"
+    if known:
+        second += f"; {count(known, 'finding')} known from the baseline"
     return f"{first}\n{second}\n"
 
 

@@ -78,7 +78,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem at one place.
+    """One problem at one place; ``text`` is the source line there, once the engine has looked it up.
 
     ``message`` states the fact and its consequence, ``advice`` the exact thing to do. Both may name
     the places of the hops as ``{0}``, ``{1}`` ...; :func:`resolve` fills them in.
@@ -94,6 +94,7 @@ class Finding:
     at: Anchor | Place
     evidence: tuple[Hop, ...] = ()
     verdict: str = "claimed"
+    text: str = ""
 
     @property
     def place(self) -> Place:

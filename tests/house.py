@@ -100,6 +100,7 @@ def scan(
     overlay: Mapping[Path, str] | None = None,
     progress: object = None,
     explain_unknown: bool = False,
+    catalogue: object = (),
 ) -> ScanResult:
     """Finds the words in MARKS; everything else goes through the real discovery, reading and loading."""
     found = discover.discover(paths, config, overlay or ())
