@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := build/types
 
-.PHONY: demo test test-full lint format clean help
+.PHONY: demo test test-full lint format docs clean help
 
 help:
 	@echo "make demo       scan and trace the example project and its repaired twin"
 	@echo "make test       the test suite"
 	@echo "make test-full  the test suite with the slow tests"
 	@echo "make lint       ruff and mypy"
+	@echo "make docs       write docs/rules from the rules"
 	@echo "make format     let ruff format the code"
 	@echo "make clean      remove everything that make made"
 
@@ -54,6 +55,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/nnaudit rules --write-docs docs/rules
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .nnaudit_cache

@@ -359,15 +359,37 @@ def report(run: str | None, output_format: str, output_file: str | None, **optio
 
 @cli.command()
 @click.option("--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def rules(output_format: str) -> int:
+@click.option("--write-docs", type=click.Path(file_okay=False), help="Write a page for each rule into this folder.")
+def rules(output_format: str, write_docs: str | None) -> int:
     """List all rules."""
     from ..reports.catalogue import as_json, as_text
     from ..rules import discover
 
+    if write_docs is not None:
+        return _write_docs(write_docs)
     if output_format == "json":
         _write(as_json(discover()), None)
     else:
         _write(as_text(discover(), color=_colored(sys.stdout)), None)
+    return NOTHING_FOUND
+
+
+def _write_docs(folder: str) -> int:
+    """The pages of all rules as they are now; pages of rules that are no more are removed."""
+    from pathlib import Path
+
+    from ..reports.rule_pages import pages
+    from ..rules import discover
+
+    written = pages(discover())
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for old in Path(folder).glob("NN*.md"):
+        if old.name not in written:
+            old.unlink()
+    failed = [name for name, text in written.items() if not _write(text, os.path.join(folder, name))]
+    if failed:
+        return FAILED
+    click.echo(f"{len(written)} pages in {folder}", err=True)
     return NOTHING_FOUND
 
 

@@ -57,8 +57,28 @@ def markdown(rule: type[Rule]) -> str:
         options = "\n".join(f"{key} = {json.dumps(value)}" for key, value in rule.options.items())
         parts += ["## Options", f"```toml\n[tool.nnaudit.rules.{rule.name}]\n{options}\n```"]
     parts += _examples("Found", rule.bad) + _examples("Not found", rule.good)
-    parts += ["## Allow it", f'```toml\n[tool.nnaudit]\nignore = ["{rule.code}"]\n```']
+    parts += ["## Allow it", _ALLOW.format(code=rule.code)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_ALLOW = """In one line:
+
+```python
+...  # nnaudit: ignore[{code}] why
+```
+
+In a file, by a comment on a line of its own:
+
+```python
+# nnaudit: ignore-file[{code}] why
+```
+
+Everywhere, in pyproject.toml:
+
+```toml
+[tool.nnaudit]
+ignore = ["{code}"]
+```"""
 
 
 def _examples(title: str, examples: Sequence[Example]) -> list[str]:
