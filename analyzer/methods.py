@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import access
+from . import options as command_line
 from .knowledge import libraries, modules, tensors, training
 from .library import container_items, register_dynamically
 from .state import ITEMS, MODE
@@ -38,7 +39,7 @@ PURE = frozenset(
     format join split strip lower upper startswith endswith replace append update get_scale is_enabled parameters
     named_parameters buffers modules children named_modules named_children size dim numel new_zeros new_ones new_tensor
     new_full save print len copy index count synchronize barrier is_main_process set_postfix_str load_state_dict
-    parse_args add_argument parse_known_args set_transform sample shuffle __len__ __getitem__ __iter__ __next__
+    set_transform sample shuffle __len__ __getitem__ __iter__ __next__
     __class__ extra_repr register_forward_hook register_full_backward_hook register_hook start stop elapsed_time reset
     compute result average synchronize_between_processes log_metrics log_every add_meter get_submodule get_parameter
     named_buffers mode_changed main_process_first """.split()
@@ -187,6 +188,11 @@ _COMMON: dict[str, Handler] = {
     "fit": _fit("fit"),
     "fit_transform": _fit("fit_transform"),
     "partial_fit": _fit("partial_fit"),
+    "add_argument": command_line.add_argument,
+    "add_argument_group": command_line.group,
+    "add_mutually_exclusive_group": command_line.group,
+    "parse_args": command_line.parse,
+    "parse_known_args": command_line.parse_known,
 }
 
 

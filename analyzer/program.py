@@ -19,6 +19,7 @@ from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
 from .knowledge import modules, tensors, training
 from .knowledge.losses import CLASSES_AND_FUNCTIONS, Loss
+from .options import usual
 from .state import DYNAMIC, ITEMS
 from .values import (
     UNKNOWN,
@@ -785,10 +786,10 @@ def _may_be_module(value: Value) -> bool:
 def _train_dependent(layer: Obj) -> bool:
     assert isinstance(layer.cls, str)
     if layer.cls in modules.DROPOUT_ARGUMENT:
-        rate = layer.argument("dropout")
+        rate = usual(layer.argument("dropout"))
         return type(rate) is Const and bool(rate.value)
     if layer.cls in ("torch.nn.Dropout", "torch.nn.Dropout2d"):
-        rate = layer.argument("p")
+        rate = usual(layer.argument("p"))
         return not (type(rate) is Const and rate.value == 0)
     if layer.cls.startswith("torchvision.models."):
         return True

@@ -12,6 +12,7 @@ from . import ir
 from .effects import Effect
 from .interpret import Root
 from .knowledge import modules, tensors
+from .options import usual
 from .values import Class, Const, Data, Function, Mapping, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _rate_is_zero(program: Program, module: Obj, call: ir.Call) -> bool:
     if type(rate) is ir.Const:
         return rate.value == 0
     if type(rate) is ir.Attribute and type(rate.base) is ir.Name:
-        held = program.attribute(module, rate.name)
+        held = usual(program.attribute(module, rate.name))
         return type(held) is Const and held.value == 0
     return False
 

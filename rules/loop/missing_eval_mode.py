@@ -434,6 +434,57 @@ class MissingEvalMode(Rule):
     good = [
         Example(
             """
+            import argparse
+
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            def options():
+                parser = argparse.ArgumentParser()
+                model = parser.add_argument_group("model")
+                model.add_argument("--hidden", type=int, default=64)
+                model.add_argument("--feat-drop", type=float, default=0.0)
+                parser.add_argument("--lr", type=float, default=1e-3)
+                return parser.parse_args()
+
+
+            class Net(nn.Module):
+                def __init__(self, hidden, rate):
+                    super().__init__()
+                    self.rate = rate
+                    self.first = nn.Linear(16, hidden)
+                    self.drop = nn.Dropout(rate)
+                    self.second = nn.Linear(hidden, 4)
+
+                def forward(self, x):
+                    x = F.dropout(torch.relu(self.first(x)), self.rate, training=self.training)
+                    return self.second(self.drop(x))
+
+
+            def main(args):
+                train = DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True)
+                val = DataLoader(torch.load("val.pt"), batch_size=32)
+                net = Net(args.hidden, args.feat_drop)
+                optimizer = torch.optim.Adam(net.parameters(), lr=args.lr)
+                for epoch in range(20):
+                    for x, y in train:
+                        optimizer.zero_grad()
+                        F.cross_entropy(net(x), y).backward()
+                        optimizer.step()
+                    with torch.no_grad():
+                        print(epoch, sum((net(x).argmax(1) == y).sum().item() for x, y in val))
+
+
+            if __name__ == "__main__":
+                main(options())
+            """,
+            why="The dropout rate is an option of the command line and 0 unless somebody sets it.",
+        ),
+        Example(
+            """
             import torch
             import torch.nn.functional as F
             from torch.utils.data import DataLoader
