@@ -80,14 +80,19 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         return _construct(run, path, args, site)
     if training.is_scheduler(path):
         return _construct(run, path, args, site)
+    if path.endswith(".__init__"):
+        run.notes.initialised.update(positional[:1])
     if not libraries.pure(path):
         return _unseen(run, path, args, site)
-    return run.space.data(
+    result = run.space.data(
         operation(path),
         site,
         tuple(access.frozen(run, v) for k, v in args if k is None or k == "*"),
         tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*"),
     )
+    if name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running:
+        run.notes.operation(result)
+    return result
 
 
 def _unseen(run: Interpreter, path: str, args: Arguments, site: Site) -> Value:

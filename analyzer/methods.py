@@ -290,6 +290,7 @@ def _apply(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value
 
 def _module_init(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
     """``super().__init__(...)`` of a class that extends a container: its arguments are children."""
+    run.notes.initialised.add(owner)
     bases = owner.cls.library_bases if type(owner) is Obj and isinstance(owner.cls, Class) else frozenset()
     for base in sorted(bases & modules.CONTAINERS):
         run.state.set_attribute(owner, ITEMS, container_items(run, base, args))

@@ -98,6 +98,7 @@ class Program:
     def __init__(self, interpreter: Interpreter) -> None:
         self._run = interpreter
         self.roots: Sequence[Root] = interpreter.roots
+        self.notes = interpreter.notes
 
     # ------------------------------------------------------------------ effects
 
@@ -578,6 +579,16 @@ class Program:
             ):
                 found.setdefault(id(root), []).append(effect)
         return found
+
+    @cached_property
+    def outputs_of_models(self) -> frozenset[Value]:
+        """What opaque things return that are used as modules are: their parameters or mode are asked for."""
+        return frozenset(
+            v
+            for effect, _ in self.effects("forward")
+            if self.uses(effect.subject) & {"parameters", "train", "eval"} and effect.result is not None
+            for v in watching.flat(effect.result)
+        )
 
     def scaler_of(self, loss: Value) -> Value | None:
         """The GradScaler that scaled a loss."""

@@ -69,6 +69,9 @@ MODULE_FACTORIES: frozenset[str] = frozenset(
 )
 """Functions that return a module of which nothing more is known."""
 
+HEADS: tuple[str, ...] = ("fc", "classifier", "head", "heads")
+"""Attributes under which the models of torchvision keep their last layers."""
+
 WRAPPERS: frozenset[str] = frozenset(
     (
         "torch.nn.DataParallel",
