@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,52 +32,65 @@ def cut_losses(program: Program) -> Iterator[CutOff]:
     for effect, _ in program.effects("backward"):
         if effect.grad is not True or type(effect.subject) is not Data:
             continue
-        found: list[Data] = []
-        if carries_graph(effect.subject, found) is False:
-            lost = [cut for cut in found if any(_once_had_graph(program, v) for v in cut.inputs)]
-            if lost:
-                yield CutOff(effect, lost[0])
+        search = _Search(program)
+        if search.carries(effect.subject) is False:
+            lost = [cut for cut in search.cuts if any(_once_had_graph(program, v) for v in cut.inputs)]
+            named = [v for cut in lost for v in program.history(cut) if type(v) is Data and v.op in tensors.CUTS]
+            if named:
+                yield CutOff(effect, named[0])
 
 
-def carries_graph(value: Value, cuts: list[Data], depth: int = 0) -> bool | None:
-    """Whether the value has a graph; None where that is unknown. Operations that took one off go into ``cuts``."""
-    answers = {_carries(v, cuts, depth) for v in alternatives(value)}
-    return answers.pop() if len(answers) == 1 else None
+class _Search:
+    """Whether a value has a graph; ``cuts`` are the operations met that took one off."""
 
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.cuts: list[Data] = []
 
-def _carries(value: Value, cuts: list[Data], depth: int) -> bool | None:
-    if type(value) is Const:
-        return False
-    if type(value) is Sequence and not value.open:
-        return _any(value.items, cuts, depth)
-    if type(value) is not Data or depth > MAX_DEPTH:
-        return None
-    op = value.op
-    if op in tensors.CUTS:
-        cuts.append(value)
-        return False
-    if op in tensors.CREATES:
-        return None if value.option("requires_grad") is not None else False
-    if op == "output":
-        return carries_graph(value.inputs[1], cuts, depth + 1)
-    if op.startswith("loss:"):
-        named = [v for k, v in value.options if k in ("input", "target")]
-        return _any((*value.inputs[:2], *named), cuts, depth)
-    if op in tensors.PASSES or op in tensors.GRADED or op in tensors.OUTPUT:
+    def carries(self, value: Value, depth: int = 0) -> bool | None:
+        """True or False where it is known."""
+        answers = {self._one(v, depth) for v in alternatives(value)}
+        return answers.pop() if len(answers) == 1 else None
+
+    def _one(self, value: Value, depth: int) -> bool | None:
+        if type(value) is Const:
+            return False
+        if type(value) is Sequence and not value.open:
+            return self._any(value.items, depth)
+        if type(value) is not Data or depth > MAX_DEPTH:
+            return None
+        op = value.op
+        if op in tensors.CUTS or (op in tensors.CREATES and any(type(v) is Data for v in value.inputs)):
+            self.cuts.append(value)
+            return False
+        if op in tensors.CREATES:
+            return None if value.option("requires_grad") is not None else False
+        if op == "output":
+            return self.carries(value.inputs[1], depth + 1)
+        if op.startswith("loss:"):
+            named = [v for k, v in value.options if k in ("input", "target")]
+            return self._any((*value.inputs[:2], *named), depth)
         if is_layer(op):
             return True
-        return _any([v for v in value.inputs if type(v) is not Obj], cuts, depth) if _plain(value) else None
-    return None
+        if is_data(value):
+            return None if self._asked_for(value) else False
+        if (op in tensors.PASSES or op in tensors.GRADED or op in tensors.OUTPUT) and _plain(value):
+            return self._any(value.inputs, depth)
+        return None
+
+    def _any(self, values: Iterable[Value], depth: int) -> bool | None:
+        answers = [self.carries(v, depth + 1) for v in values]
+        return True if True in answers else None if None in answers or not answers else False
+
+    def _asked_for(self, data: Data) -> bool:
+        """Whether gradients with respect to the data are asked for, as attacks do."""
+        asked = self.program.gradients_asked_for
+        return any(v in asked for v in self.program.history(data))
 
 
 def _plain(value: Data) -> bool:
     """Whether nothing but tensors, numbers and lists of them goes in."""
     return not any(type(v) is Obj for v in value.inputs)
-
-
-def _any(values: tuple[Value, ...] | list[Value], cuts: list[Data], depth: int) -> bool | None:
-    answers = [carries_graph(v, cuts, depth + 1) for v in values]
-    return True if True in answers else None if None in answers or not answers else False
 
 
 def is_layer(op: str) -> bool:
@@ -128,9 +141,9 @@ def is_data(value: Value, depth: int = 0) -> bool:
     if value.op == "element":
         source = value.inputs[0]
         return type(source) is Obj or (type(source) is Data and (_hands_out(source) or is_data(source, depth + 1)))
-    if value.op in tensors.CREATES:
+    if value.op in tensors.CREATES and (value.op not in tensors.CONVERTS or not any(map(_is_result, value.inputs))):
         return value.option("requires_grad") is None
-    if value.op in tensors.PASSES or value.op in tensors.GRADED or value.op in _ENCODES:
+    if value.op in tensors.CONVERTS or value.op in tensors.PASSES or value.op in tensors.GRADED or value.op in _ENCODES:
         inside = [v for v in value.inputs if type(v) is Data and v.op not in ("[:]", ".shape", "size")]
         return bool(inside) and all(is_data(v, depth + 1) for v in inside)
     return False
@@ -141,6 +154,10 @@ def _hands_out(source: Data) -> bool:
     if source.op in ("enumerate", "zip"):
         return True
     return source.op in ("param", "name") or source.op.startswith(".")
+
+
+def _is_result(value: Value) -> bool:
+    return type(value) is Data
 
 
 _ENCODES = frozenset(("one_hot", "long", "int", "bool", "byte", "==", ">", "<", "eq", "ge", "le", "gt", "lt"))

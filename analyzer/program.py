@@ -581,6 +581,12 @@ class Program:
         return found
 
     @cached_property
+    def gradients_asked_for(self) -> frozenset[Value]:
+        """Tensors on which ``requires_grad`` was switched on."""
+        on = (v for v in self.operations("requires_grad_") for v in (v, *v.inputs[:1]))
+        return frozenset(e.subject for e, _ in self.effects("freeze")) | frozenset(on)
+
+    @cached_property
     def outputs_of_models(self) -> frozenset[Value]:
         """What opaque things return that are used as modules are: their parameters or mode are asked for."""
         return frozenset(

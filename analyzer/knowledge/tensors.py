@@ -113,6 +113,9 @@ CREATES: frozenset[str] = frozenset(
     rand_like randn_like randperm normal""".split()
 )
 
+CONVERTS: frozenset[str] = frozenset(("tensor", "as_tensor", "from_numpy"))
+"""Those of :data:`CREATES` that hold the numbers that they are given."""
+
 CONSTRUCTORS: frozenset[str] = frozenset(
     f"torch.{name}Tensor" for name in ("", "Float", "Double", "Half", "Long", "Int", "Bool", "Byte", "Short")
 ) | frozenset(f"torch.cuda.{name}Tensor" for name in ("Float", "Double", "Half", "Long", "Int", "Bool", "Byte"))
