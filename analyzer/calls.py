@@ -44,7 +44,7 @@ def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
         return call_library(run, callee.path, args, site)
     if type(callee) is Function:
         _note_forward(run, callee, site)
-        return call_function(run, callee, args, site)
+        return call_function(run, *_bound(run, callee, args), site)
     if type(callee) is Data:
         return _call_data(run, callee, args, site)
     if type(callee) is Obj:
@@ -64,6 +64,16 @@ def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
         if len(present) <= MAX_FORKS:
             return run.fork([(None, lambda v=v: call(run, v, args, site)) for v in present], site, None)  # type: ignore[misc]
     return unresolved(run, callee, args, site)
+
+
+def _bound(run: Interpreter, function: Function, args: Arguments) -> tuple[Function, Arguments]:
+    """``Base.method(obj, ...)`` is a call of the method on ``obj``."""
+    first = args[0][1] if args and args[0][0] is None else None
+    if function.receiver is None and function.owner is not None and type(first) is Obj:
+        static = any(type(d) is ir.Name and d.id == "staticmethod" for d in function.definition.decorators)
+        if not static and isinstance(first.cls, Class) and function.owner in tuple(first.cls.ancestors()):
+            return run.space.function(function.definition, function.frame, function.owner, first), args[1:]
+    return function, args
 
 
 def _note_forward(run: Interpreter, function: Function, site: Site) -> None:
@@ -259,6 +269,7 @@ def instantiate(run: Interpreter, cls: Class, args: Arguments, site: Site) -> Va
     if init is not None and type(init[1]) is Function:
         call_function(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made), args, site)
     else:
+        run.notes.initialised.add(made)
         _set_fields(run, cls, made, args)
     return made
 
@@ -270,6 +281,8 @@ def instantiate_opaquely(run: Interpreter, cls: Class) -> Obj:
     init = cls.find("__init__")
     if init is not None and type(init[1]) is Function:
         call_opaquely(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made))
+    else:
+        run.notes.initialised.add(made)
     return made
 
 
@@ -330,7 +343,9 @@ def _forward_once(run: Interpreter, obj: Obj, forward: Function, args: Arguments
         run.forward_limit = run.steps + MAX_FORWARD_STEPS
     run.inside_forward += 1
     run.running.append(obj)
+    run.notes.bases.append(len(run.notes.assumed))
     result = call_function(run, forward, args, site)
+    run.notes.bases.pop()
     run.running.pop()
     run.inside_forward -= 1
     inside, run.block = run.block, outer

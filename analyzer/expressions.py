@@ -344,7 +344,8 @@ def _if_expression(run: Interpreter, e: ir.IfExp, frame: Frame) -> Value:
     condition = evaluate(run, e.test, frame)
     answer = access.truth(run, condition)
     if answer is not None:
-        return evaluate(run, e.body if answer else e.orelse, frame)
+        with run.notes.under(condition, answer):
+            return evaluate(run, e.body if answer else e.orelse, frame)
     key, positive = condition_key(condition)
 
     def arm(taken: bool) -> Value:

@@ -76,6 +76,10 @@ class Root:
     """Whether it needed more steps than it was given."""
 
 
+def _is_not_forward(value: Value) -> bool:
+    return not (type(value) is Function and value.definition.name == "forward")
+
+
 class Interpreter:
     """The machine: state, current effects, and how the present place was reached."""
 
@@ -177,7 +181,8 @@ class Interpreter:
         block = self._run_root(scope, make)
         self.roots.append(Root(cls.name, scope.filename, block))
         self._forget_modes(mark)
-        for value in list(cls.attributes.values()):
+        # What forward calls is seen in its light, and not once more by itself.
+        for value in sorted(cls.attributes.values(), key=_is_not_forward):
             if type(value) is Function and id(value.definition) not in self.reached and wanted(value):
                 method = self.space.function(value.definition, value.frame, value.owner, made[0])
                 self.run_function(method, f"{cls.name}.{value.definition.name}")
@@ -188,6 +193,7 @@ class Interpreter:
         self.activation, self.loop, self.active = Activation(self.state.mark()), None, []
         self.inside_forward = 0
         self.notes.assumed.clear()
+        self.notes.bases.clear()
         self.running.clear()
         self.steps = 0
         self.file = scope.filename
@@ -406,7 +412,8 @@ def _branch(run: Interpreter, s: ir.Branch, frame: Frame) -> None:
     answer = access.truth(run, condition)
     if answer is not None:
         expressions.narrow(run, s.test, answer, frame)
-        run.execute(s.body if answer else s.orelse, frame)
+        with run.notes.under(condition, answer):
+            run.execute(s.body if answer else s.orelse, frame)
         return
     key, positive = expressions.condition_key(condition)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..rules.finding import Site
@@ -16,6 +18,8 @@ class Notes:
     """Facts that are no effects. ``assumed`` is what holds at the present place of the interpreter."""
 
     assumed: list[tuple[Value, bool]] = field(default_factory=list)
+    bases: list[int] = field(default_factory=list)
+    """How many conditions held where each forward pass that is running began."""
     operations: dict[Data, list[Conditions]] = field(default_factory=dict)
     """Operations of forward passes whose surrounding matters (dropout), with the conditions of each visit."""
     made_inside: dict[Obj, tuple[Obj, Conditions]] = field(default_factory=dict)
@@ -31,9 +35,19 @@ class Notes:
     direct: dict[Site, Value] = field(default_factory=dict)
     """Calls of ``module.forward(...)`` by name: the module."""
 
+    @contextmanager
+    def under(self, condition: Value, answer: bool) -> Iterator[None]:
+        """The one arm of a branch that is known to be taken."""
+        known = len(self.assumed)
+        self.assumed.append((condition, answer))
+        try:
+            yield
+        finally:
+            del self.assumed[known:]
+
     def holds(self) -> Conditions:
-        """The conditions around the present place."""
-        return tuple(self.assumed)
+        """The conditions around the present place, inside the outermost forward pass."""
+        return tuple(self.assumed[self.bases[0] if self.bases else 0 :])
 
     def operation(self, data: Data) -> None:
         """An operation takes place here."""

@@ -38,7 +38,6 @@ from .values import (
 
 MAX_WALK = 3_000
 COUNTS = frozenset(("len()", ".shape", "size", "range"))
-LOADS = frozenset(("load_state_dict", "from_pretrained"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,10 +506,14 @@ class Program:
 
     def loaded(self, module: Value) -> bool:
         """Whether weights are loaded into the module alone; where trained ones are loaded too, a run is resumed."""
-        if not self.uses(module) & LOADS:
+        if not self.uses(module) & training.LOADS:
             return False
         owned = {o for opt, _ in self.stepped_optimizers for o in self.optimizer_owners(opt)[0]}
-        return not any(self.uses(other) & LOADS for other in owned)
+        return not any(self.uses(other) & training.LOADS for other in owned)
+
+    def reads_weights(self, module: Value) -> bool:
+        """Whether the weights of a layer are named anywhere: set, shared or used by hand."""
+        return any(module in data.inputs for op in (".weight", ".bias") for data in self.operations(op))
 
     @cached_property
     def _parents(self) -> dict[Value, list[Value]]:

@@ -42,6 +42,13 @@ TRAIN_DEPENDENT_FUNCTIONS: frozenset[str] = frozenset(
 )
 """Functions of ``torch.nn.functional`` that take a ``training`` argument."""
 
+ALWAYS_ON_BY_DEFAULT: frozenset[str] = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
+"""Those of them that act as in training unless told otherwise."""
+
+DROPOUTS: frozenset[str] = frozenset(
+    f"torch.nn.{name}" for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
+)
+
 DROPOUT_ARGUMENT: frozenset[str] = frozenset(f"torch.nn.{name}" for name in "LSTM GRU RNN MultiheadAttention".split())
 """Classes that differ only if their ``dropout`` argument is given and not zero."""
 
@@ -68,6 +75,13 @@ MODULE_FACTORIES: frozenset[str] = frozenset(
     )
 )
 """Functions that return a module of which nothing more is known."""
+
+LAYER_WORDS: tuple[str, ...] = tuple(
+    """Linear LazyLinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding RNN LSTM GRU
+    BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm MultiheadAttention TransformerEncoderLayer Parameter
+    ModuleList ModuleDict Sequential""".split()
+)
+"""Names of layers by which code that builds networks is found."""
 
 HEADS: tuple[str, ...] = ("fc", "classifier", "head", "heads")
 """Attributes under which the models of torchvision keep their last layers."""

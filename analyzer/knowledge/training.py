@@ -86,6 +86,9 @@ SELF_METHODS: frozenset[str] = frozenset(
 )
 """Methods of modules (and of things that may be modules) that return the object itself."""
 
+LOADS: frozenset[str] = frozenset(("load_state_dict", "from_pretrained"))
+"""Methods that write weights into a module."""
+
 SAME: frozenset[str] = frozenset(
     (
         "tqdm.tqdm",

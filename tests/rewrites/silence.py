@@ -40,6 +40,10 @@ DEFAULT = (Where.ARGUMENTS, "")
 
 # Rule -> why nothing that unseen code does to the objects can make the finding wrong.
 TEXTUAL: dict[str, str] = {
+    "NN312": "how softmax is called stands in the text",
+    "NN411": "the constructor is run before anybody else has the module",
+    "NN412": "a layer that is made in forward is made in forward",
+    "NN420": "how dropout is called stands in the text",
 }
 
 
