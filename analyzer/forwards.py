@@ -144,3 +144,14 @@ def premature_layers(program: Program) -> Iterator[Premature]:
         if cls.find("__new__") is not None or cls.find("__setattr__") is not None:
             continue
         yield Premature(cls.name, name, site, cls.site, obj in program.notes.initialised)
+
+
+# ---------------------------------------------------------------------------- forward by its name
+
+
+def called_by_name(program: Program) -> Iterator[tuple[Site, Value]]:
+    """Calls ``module.forward(...)``: their places and modules."""
+    yield from program.notes.direct.items()
+    for data in program.operations("forward"):
+        if data.site is not None and data.inputs and program.is_module(data.inputs[0]):
+            yield data.site, data.inputs[0]

@@ -86,6 +86,11 @@ SELF_METHODS: frozenset[str] = frozenset(
 )
 """Methods of modules (and of things that may be modules) that return the object itself."""
 
+COUPLED_DECAY: frozenset[str] = frozenset(
+    f"torch.optim.{name}" for name in ("SGD", "Adam", "Adagrad", "RMSprop", "Adamax", "NAdam", "RAdam", "ASGD")
+)
+"""Optimizers whose ``weight_decay`` is added to the gradient."""
+
 LOADS: frozenset[str] = frozenset(("load_state_dict", "from_pretrained"))
 """Methods that write weights into a module."""
 
