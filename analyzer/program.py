@@ -19,6 +19,7 @@ from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
 from .knowledge import modules, tensors, training
 from .knowledge.losses import CLASSES_AND_FUNCTIONS, Loss
+from .shapes import Shapes
 from .state import DYNAMIC, ITEMS
 from .values import (
     UNKNOWN,
@@ -224,6 +225,11 @@ class Program:
         tensors_in = [v for v in value.inputs if not _is_weight(v)] if value.op in "+-*/" else value.inputs[:1]
         found = self._agreed(tensors_in, depth)
         return found if found is not None and found.kind == tensors.LOGITS else None
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """The shapes of tensors, as far as they are known."""
+        return Shapes(self)
 
     # ------------------------------------------------------------------ histories
 
