@@ -43,3 +43,45 @@ ARRAYS_BY_POSITION: dict[str, tuple[int, ...]] = {
     for name in ("make_classification", "make_moons", "make_circles", "make_blobs", "make_regression")
 }
 """Functions that return several arrays, and the number of dimensions of each."""
+
+INPUT_SIZES: dict[str, tuple[str, int, str]] = {
+    "Linear": ("in_features", 0, "features"),
+    **{f"Conv{n}d": ("in_channels", 0, "channels") for n in (1, 2, 3)},
+    **{f"ConvTranspose{n}d": ("in_channels", 0, "channels") for n in (1, 2, 3)},
+    **{f"BatchNorm{n}d": ("num_features", 0, "channels") for n in (1, 2, 3)},
+    "LayerNorm": ("normalized_shape", 0, "features"),
+    **{name: ("input_size", 0, "features") for name in ("LSTM", "GRU", "RNN")},
+}
+"""The argument that says what a layer takes: its name, its position, and what it counts."""
+
+
+def axis_of(op: str, rank: int | None) -> int:
+    """The axis that a layer's input size belongs to."""
+    if op.startswith("Conv"):
+        return -1 - int(op[-2])
+    if op in ("BatchNorm2d", "BatchNorm3d"):
+        return -1 - int(op[-2])
+    if op == "BatchNorm1d":
+        return -1 if rank == 2 else -2 if rank == 3 else 99
+    return -1
+
+
+STACKS: frozenset[str] = frozenset(("TransformerEncoder", "TransformerDecoder"))
+SEQUENCE_LAYERS: tuple[str, ...] = (
+    "LSTM",
+    "GRU",
+    "RNN",
+    "MultiheadAttention",
+    "TransformerEncoderLayer",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerDecoder",
+)
+"""Layers that expect (time, batch, features) unless ``batch_first`` is given."""
+
+STRICT_LOSSES: frozenset[str] = frozenset(
+    ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss")
+)
+"""Losses that raise where a batch axis is missing on one side."""
+
+SOFTMAXES: tuple[str, ...] = ("softmax", "log_softmax", "Softmax", "LogSoftmax")
