@@ -108,6 +108,8 @@ class Interpreter:
         self.reached: set[int] = set()
         """``id`` of every function definition whose body was run from some caller."""
         self.notes = Notes()
+        self.files: list[ir.FileIR] = []
+        """Everything that was lowered."""
         self.running: list[Obj] = []
         """The modules whose forward is being run, outermost first."""
         self.block: Block = []

@@ -87,12 +87,22 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
     result = run.space.data(
         operation(path),
         site,
-        tuple(access.frozen(run, v) for k, v in args if k is None or k == "*"),
+        inputs_of(run, args),
         tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*"),
     )
     if name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running:
         run.notes.operation(result)
     return result
+
+
+def inputs_of(run: Interpreter, args: Arguments) -> tuple[Value, ...]:
+    """The positional arguments; ``star(x)`` stands for as many as ``*x`` spreads."""
+    spread = run.space.data
+    return tuple(
+        access.frozen(run, v) if k is None else spread("star", None, (access.frozen(run, v),))
+        for k, v in args
+        if k is None or k == "*"
+    )
 
 
 def _unseen(run: Interpreter, path: str, args: Arguments, site: Site) -> Value:

@@ -98,6 +98,7 @@ class Linker:
         self.triggers = frozenset(triggers)
         self.scopes = {path: ModuleScope(file.filename, path, file) for path, file in irs.items()}
         self.interpreter = Interpreter(Space(), self._scope)
+        self.interpreter.files = list(irs.values())
         self.problems: list[Problem] = []
 
     def _scope(self, importer: ModuleScope, module: str, level: int) -> ModuleScope | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access
 from .knowledge import libraries, modules, tensors, training
-from .library import container_items, register_dynamically
+from .library import container_items, inputs_of, register_dynamically
 from .state import ITEMS, MODE
 from .values import (
     UNKNOWN,
@@ -79,7 +79,7 @@ def call_method(run: Interpreter, owner: Value, name: str, args: Arguments, site
 
 def _other(run: Interpreter, owner: Value, name: str, args: Arguments, site: Site) -> Value:
     """No method with a meaning of its own: a tensor operation, a library's method, or code that cannot be seen."""
-    inputs = (owner, *(access.frozen(run, v) for k, v in args if k is None or k == "*"))
+    inputs = (owner, *inputs_of(run, args))
     options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*")
     if name in ("split", "shuffle") and type(owner) is Obj and inputs[1:]:
         run.emit("split" if name == "split" else "shuffle", inputs[1], site, inputs=inputs[1:])

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import structure, watching
+from . import parts, structure, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
@@ -743,6 +743,20 @@ class Program:
         """Whether an attribute of a data set (or of the one a subset stands for) was assigned from outside."""
         inner = self._run.space.data(".dataset", None, (dataset,))
         return any(name in self._run.state.attributes.get(v, ()) for v in (dataset, inner))
+
+    def assignments(self) -> Iterable[tuple[tuple[Value, str], Site]]:
+        """Every attribute that was assigned, with the first place."""
+        return self._run.assigned.items()
+
+    @cached_property
+    def words_outside_constructors(self) -> frozenset[str]:
+        """Every identifier in the project but those that only stand in constructors."""
+        return parts.words_outside_constructors(self._run.files)
+
+    @property
+    def operation_names(self) -> Iterable[str]:
+        """Names of all operations that were seen."""
+        return self._operations.keys()
 
     def assigned_at(self, obj: Value, name: str) -> Site | None:
         """Where an attribute was first assigned."""

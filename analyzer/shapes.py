@@ -162,6 +162,11 @@ def _size(shapes: Shapes, value: Value) -> Dim:
     return value if value.op in ("len()", "//", "*", "+", "-") else None
 
 
+def _is_spread(value: Value) -> bool:
+    """``*sizes``: nobody knows how many."""
+    return type(value) is Data and value.op == "star"
+
+
 def _asked_size(value: Data) -> tuple[Value | None, int | None]:
     """``x.size(1)`` and ``x.shape[1]`` as (x, 1)."""
     if value.op == "size" and len(value.inputs) == 2:
@@ -188,7 +193,7 @@ def _sized(skip: int) -> Callable[[Shapes, Data], Shape | None]:
             if given[0].open:
                 return None
             given = given[0].items
-        if not given or any(type(v) is Items for v in given):
+        if not given or any(type(v) is Items or _is_spread(v) for v in given):
             return None
         if len(given) == 1 and integer(given[0]) is None:
             return None  # one name may hold a whole tuple
@@ -410,7 +415,7 @@ def _view(shapes: Shapes, data: Data) -> Shape | None:
     given: tuple[Value, ...] = data.inputs[1:]
     if len(given) == 1 and type(given[0]) is Items:
         given = given[0].items if not given[0].open else ()
-    if not given or (len(given) == 1 and integer(given[0]) is None):
+    if not given or (len(given) == 1 and integer(given[0]) is None) or any(map(_is_spread, given)):
         return None
     dims = [_size(shapes, v) for v in given]
     if dims.count(-1) == 1:

@@ -83,6 +83,15 @@ LAYER_WORDS: tuple[str, ...] = tuple(
 )
 """Names of layers by which code that builds networks is found."""
 
+PARTS: frozenset[str] = frozenset(
+    ".fc .classifier .head .heads .features .layer1 .layer2 .layer3 .layer4 .conv1 .bn1 .encoder .avgpool".split()
+)
+"""Attributes of the models of torchvision that are modules."""
+
+BATCH_NORMS: frozenset[str] = frozenset(f"torch.nn.BatchNorm{n}d" for n in (1, 2, 3))
+BIAS_POSITION: dict[str, int] = {"Linear": 2, "Conv1d": 7, "Conv2d": 7, "Conv3d": 7}
+"""Where the constructor of a layer takes ``bias``."""
+
 HEADS: tuple[str, ...] = ("fc", "classifier", "head", "heads")
 """Attributes under which the models of torchvision keep their last layers."""
 
