@@ -90,7 +90,7 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         inputs_of(run, args),
         tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*"),
     )
-    if name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running:
+    if (name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running) or path in modules.CONSTANT_INITIALISERS:
         run.notes.operation(result)
     return result
 

@@ -285,6 +285,8 @@ def _apply(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value
     for _, value in args:
         if type(value) is Function:
             run.reached.add(id(value.definition))
+            every = run.space.data("modules", None, (owner,))
+            run.call(value, ((None, access.element(run, every, site)),), site)
     return owner
 
 

@@ -92,6 +92,9 @@ BATCH_NORMS: frozenset[str] = frozenset(f"torch.nn.BatchNorm{n}d" for n in (1, 2
 BIAS_POSITION: dict[str, int] = {"Linear": 2, "Conv1d": 7, "Conv2d": 7, "Conv3d": 7}
 """Where the constructor of a layer takes ``bias``."""
 
+CONSTANT_INITIALISERS: tuple[str, ...] = tuple(f"torch.nn.init.{name}" for name in ("constant_", "zeros_", "ones_"))
+"""Functions that make all weights of a layer equal."""
+
 HEADS: tuple[str, ...] = ("fc", "classifier", "head", "heads")
 """Attributes under which the models of torchvision keep their last layers."""
 

@@ -32,6 +32,7 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN401": (Where.AFTER, "the optimizer does not exist before; afterwards add_param_group() can repair it"),
     "NN404": (Where.AFTER, "the layer does not exist before; afterwards its owner can call it"),
     "NN402": (Where.AFTER, "the fresh list is not registered before; afterwards its owner can register it"),
+    "NN419": (Where.SCOPE, "the network is run in the arguments of the marked call"),
     "NN502": (Where.AROUND, "the mark may stand at eval(); train() can follow it"),
     "NN505": (Where.SCOPE, "the optimizer is not named in the marked statement"),
     "NN507": (Where.AROUND, "the mark may stand at the creation of the scheduler or before the optimizer's step"),
