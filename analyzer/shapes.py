@@ -154,7 +154,7 @@ def _size(shapes: Shapes, value: Value) -> Dim:
         return number
     if type(value) is not Data:
         return None
-    source, index = _asked_size(value)
+    source, index = asked_size(value)
     if source is not None and index is not None:
         shape = shapes.of(source)
         found = shape.dim(index) if shape is not None else None
@@ -167,7 +167,7 @@ def _is_spread(value: Value) -> bool:
     return type(value) is Data and value.op == "star"
 
 
-def _asked_size(value: Data) -> tuple[Value | None, int | None]:
+def asked_size(value: Data) -> tuple[Value | None, int | None]:
     """``x.size(1)`` and ``x.shape[1]`` as (x, 1)."""
     if value.op == "size" and len(value.inputs) == 2:
         return value.inputs[0], integer(value.inputs[1])
