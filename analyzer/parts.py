@@ -60,6 +60,8 @@ def _is_closed(program: Program, obj: Obj, cls: Class) -> bool:
     found = cls.find("forward")
     if cls.open or found is None or type(found[1]) is not Function or not program.untouched(obj):
         return False
+    if cls.library_bases & modules.CONTAINERS:
+        return False
     return not any(c.definition.words & DYNAMIC_ACCESS for c in cls.ancestors())
 
 
@@ -111,6 +113,7 @@ class NotFrozen:
     site: Site
     name: str
     what: str
+    """``module``, ``parameter``, or ``tensor`` for something that may need no switch at all."""
 
 
 def ineffective_switches(program: Program) -> Iterator[NotFrozen]:
@@ -120,7 +123,7 @@ def ineffective_switches(program: Program) -> Iterator[NotFrozen]:
             if _is_plain_module(program, subject):
                 yield NotFrozen(site, name, "module")
         elif _distance(name, "requires_grad") <= 2 and not _is_own(program, subject, name):
-            yield NotFrozen(site, name, "name")
+            yield NotFrozen(site, name, "parameter" if _is_parameter(subject) else "tensor")
 
 
 def _is_plain_module(program: Program, subject: Value) -> bool:
@@ -140,6 +143,17 @@ def _is_plain_module(program: Program, subject: Value) -> bool:
         root = root.inputs[0]
     library = type(root) is Obj and isinstance(root.cls, str) and root.cls.startswith("torchvision.models.")
     return library and bool(names) and names[0] in modules.PARTS
+
+
+def _is_parameter(subject: Value) -> bool:
+    """Whether a tensor is known to be a parameter: one of ``parameters()``, or a layer's weight."""
+    while type(subject) is Data and subject.inputs:
+        if subject.op in ("parameters", "named_parameters", ".weight", ".bias"):
+            return True
+        if subject.op not in ("element", "[]", "filter", "list"):
+            return False
+        subject = subject.inputs[0]
+    return type(subject) is Obj and subject.cls == "torch.nn.Parameter"
 
 
 def _is_own(program: Program, subject: Value, name: str) -> bool:

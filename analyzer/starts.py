@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from .knowledge import modules
-from .values import Const, Data, Library, Sequence, Value
+from .values import Const, Data, Library, Obj, Sequence, Value
 
 if TYPE_CHECKING:
     from .program import Program
@@ -32,7 +32,7 @@ def constant_weights(program: Program) -> Iterator[ConstantWeights]:
                 continue
             for visit in program.notes.operations.get(data, ()):
                 layer = next((name for c, held in visit if held and (name := _class_of(c, weight.inputs[0]))), None)
-                if layer is not None and not _is_one(weight.inputs[0]):
+                if layer is not None and not _is_one(weight.inputs[0]) and not _alone(program, weight.inputs[0], layer):
                     yield ConstantWeights(data.site, layer, op.rpartition(".")[2])
                     break
 
@@ -47,6 +47,17 @@ def _class_of(condition: Value, module: Value) -> str | None:
     if tested is not module or len(names) < len(options):
         return None
     return names[0] if names and all(n in modules.BIAS_POSITION for n in names) else None
+
+
+def _alone(program: Program, module: Value, layer: str) -> bool:
+    """Whether the network that is gone through has one layer of the kind: what comes before and behind breaks ties."""
+    every = module.inputs[0] if type(module) is Data and module.op == "element" else None
+    owner = every.inputs[0] if type(every) is Data and every.op == "modules" else None
+    if type(owner) is not Obj or program.has_unknown_parts(owner):
+        return False
+    held = [v for _, v in program.attributes(owner) if type(v) is Sequence]
+    several = any(v.open for v in held)
+    return not several and sum(program.class_name(d) == layer for d in program.descendants(owner)) < 2
 
 
 def _is_one(module: Value) -> bool:

@@ -251,6 +251,26 @@ class DisconnectedParameters(Rule):
             from torch import nn
 
 
+            class DenseLayer(nn.Sequential):
+                def __init__(self, width, growth):
+                    super().__init__()
+                    self.add_module("norm", nn.BatchNorm2d(width))
+                    self.add_module("conv", nn.Conv2d(width, growth, 3, padding=1))
+
+                def forward(self, x):
+                    return torch.cat([x, super().forward(x)], dim=1)
+
+
+            net = nn.Sequential(DenseLayer(8, 4), DenseLayer(12, 4))
+            """,
+            why="A container runs all that was added to it.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
             class Agent(nn.Module):
                 def __init__(self):
                     super().__init__()

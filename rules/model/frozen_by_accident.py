@@ -250,9 +250,10 @@ class FrozenByAccident(Rule):
                 advice = "Write `requires_grad`."
             yield self.finding(
                 found.site,
-                f"{fact}, and the parameters go on as before.",
+                f"{fact}, and gradients are recorded as before.",
                 advice,
                 evidence=[Hop("switches nothing", found.site)],
+                severity=Severity.WARNING if found.what == "tensor" else None,
             )
 
     def watch(self, run: Run) -> Iterator[Finding]:

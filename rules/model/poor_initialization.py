@@ -33,10 +33,9 @@ class PoorInitialization(Rule):
     - Biases, and the weights of normalisation layers, are constants as a rule.
     - One layer that is set to zero on purpose (the last layer of a residual branch, of an adapter or of a head) is named
       by its attribute, not found by its class.
-    - Constants other than zero that are added to random weights are no matter.
+    - A network that is seen to have a single layer of the kind is left alone.
 
-    That every layer of a kind is meant, with hidden ones among them, is taken from the loop over all modules; hence
-    the finding is only likely: in a network with a single layer of that kind, zeros are harmless.
+    That hidden layers are among them is taken from the loop over all modules; hence the finding is only likely.
 
     ## What to do
 
@@ -172,6 +171,10 @@ class PoorInitialization(Rule):
                         for m in self.modules():
                             if isinstance(m, Bottleneck):
                                 nn.init.constant_(m.bn.weight, 0)
+                    self.gate = nn.Sequential(nn.Dropout(0.1), nn.Linear(8, 8), nn.Sigmoid())
+                    for m in self.gate.modules():
+                        if isinstance(m, nn.Linear):
+                            nn.init.zeros_(m.weight)
 
                 def forward(self, x):
                     return self.blocks(x)
@@ -179,7 +182,7 @@ class PoorInitialization(Rule):
 
             net = Net()
             """,
-            why="The last norm of each residual branch starts at zero.",
+            why="The last norm of each residual branch, and the one layer of a gate, start at zero.",
         ),
         Example(
             """
