@@ -209,7 +209,7 @@ class Interpreter:
         """An object was allocated."""
         self.objects[obj] = None
         self._made.append(obj)
-        if self.running:
+        if self.running and self.inside_forward:
             self.notes.made_inside.setdefault(obj, (self.running[-1], self.notes.holds()))
         if isinstance(obj.cls, str) and training.is_optimizer(obj.cls):
             self.emit("made", obj, obj.site)

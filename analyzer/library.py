@@ -14,6 +14,7 @@ from .values import (
     Class,
     Const,
     Data,
+    Function,
     Library,
     Mapping,
     Obj,
@@ -126,7 +127,21 @@ def _construct(run: Interpreter, path: str, args: Arguments, site: Site) -> Valu
         run.state.set(made, ESCAPED, None)
     if path in modules.CONTAINERS:
         run.state.set_attribute(made, ITEMS, container_items(run, path, args))
+    if path == training.LOADER:
+        _collate(run, made, site)
     return made
+
+
+def _collate(run: Interpreter, loader: Obj, site: Site) -> None:
+    """Run a loader's collate function on a list of samples, to see what a batch is made of."""
+    function = loader.argument("collate_fn")
+    known = type(function) is Function or (type(function) is Obj and isinstance(function.cls, Class))
+    if not known or loader in run.notes.collated or function is None:
+        return
+    samples = run.space.data("samples", site, (loader,))
+    outer, run.block = (run.block, run.touched, run.dead), []
+    run.notes.collated[loader] = run.call(function, ((None, samples),), site)
+    run.block, run.touched, run.dead = outer
 
 
 def _members(value: Value) -> list[Value]:

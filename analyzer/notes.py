@@ -32,6 +32,8 @@ class Notes:
     """Attributes that were read: (object, name)."""
     unpacked: dict[Value, int] = field(default_factory=dict)
     """Values that were unpacked into so many names."""
+    collated: dict[Obj, Value] = field(default_factory=dict)
+    """Loaders with a collate function that is seen: what it makes of a list of samples."""
     direct: dict[Site, Value] = field(default_factory=dict)
     """Calls of ``module.forward(...)`` by name: the module."""
 

@@ -781,6 +781,10 @@ class Program:
                 queue += [v for source in self._sources(value, False) for v in alternatives(source)]
         return found
 
+    def collated(self, loader: Obj) -> Value | None:
+        """What the collate function of a loader was seen to make of its samples."""
+        return self.notes.collated.get(loader)
+
     def comes_from(self, value: Value, source: Value) -> bool:
         """Whether ``source`` is in the history of ``value``."""
         return any(v is source for v in self.history(value))
