@@ -254,7 +254,7 @@ class Linker:
 
     def _relevant_method(self, scope: ModuleScope, method: Function) -> bool:
         words = method.definition.words
-        if words & self.triggers or method.definition.name == "forward":
+        if words & self.triggers or method.definition.name in ("forward", "backward"):
             return True
         visible = self._names[scope.path]
         if any(visible[w] in self._relevant for w in words & visible.keys()):

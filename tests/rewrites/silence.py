@@ -43,6 +43,7 @@ DEFAULT = (Where.ARGUMENTS, "")
 # Rule -> why nothing that unseen code does to the objects can make the finding wrong.
 TEXTUAL: dict[str, str] = {
     "NN312": "how softmax is called stands in the text",
+    "NN410": "how many values are returned stands in the text",
     "NN408": "the sizes are those that the text asks for",
     "NN403": "a misspelt name stays misspelt",
     "NN411": "the constructor is run before anybody else has the module",
