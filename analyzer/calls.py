@@ -79,7 +79,9 @@ def _bound(run: Interpreter, function: Function, args: Arguments) -> tuple[Funct
 def _note_forward(run: Interpreter, function: Function, site: Site) -> None:
     """``module.forward(x)`` instead of ``module(x)``; ``super().forward(x)`` is the usual way to extend one."""
     module = function.receiver
-    if function.definition.name == "forward" and module not in run.running and access.is_module_object(module):
+    if function.definition.name != "forward" or module is None or module in run.running:
+        return
+    if access.is_module_object(module):
         run.notes.direct.setdefault(site, module)
 
 

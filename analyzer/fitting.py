@@ -86,7 +86,7 @@ def _batch_first(data: Data) -> bool | None:
         if type(layer) is not Obj or layer.hidden or not isinstance(layer.cls, str):
             return None
         given = layer.argument("batch_first")
-    if any(k in ("*", "**") or k.isdigit() and data.op not in known.STACKS for k, _ in data.options):
+    if any(k in ("*", "**") or (k.isdigit() and data.op not in known.STACKS) for k, _ in data.options):
         return None
     if given is None:
         return False
@@ -175,5 +175,3 @@ def softmaxes(program: Program) -> Iterator[Softmax]:
 def _only_batch(shape: Shape) -> bool:
     """Whether the scores are one row of classes for each sample."""
     return shape.rank == 2 and shape.dim(0) == BATCH and isinstance(shape.dim(1), int) and shape.dim(1) != 1
-
-

@@ -30,7 +30,7 @@ class AlwaysOn:
 
 
 def always_on(program: Program) -> Iterator[AlwaysOn]:
-    """Functional dropout without ``training``, and dropout layers made in ``forward``, under no condition on the mode."""
+    """Functional dropout without ``training``, dropout layers made in ``forward``; under no condition on the mode."""
     for data, visits in program.notes.operations.items():
         if data.op not in modules.ALWAYS_ON_BY_DEFAULT or data.site is None:
             continue
@@ -117,7 +117,9 @@ def _is_fresh(program: Program, obj: Obj) -> bool:
     parts = [d for d in program.descendants(obj) if type(d) is Obj]
     if any(isinstance(d.cls, Class) and d.cls.open for d in parts):
         return False
-    return not any(program.uses(d) & training.LOADS or program.reads_weights(d) or not program.untouched(d) for d in parts)
+    return not any(
+        program.uses(d) & training.LOADS or program.reads_weights(d) or not program.untouched(d) for d in parts
+    )
 
 
 # ---------------------------------------------------------------------------- layers before the constructor

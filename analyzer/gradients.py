@@ -106,9 +106,7 @@ def _once_had_graph(program: Program, value: Value) -> bool:
             return True
         if type(v) is Data and is_layer(v.op):
             return True
-    return any(
-        type(v) is Data and v.op == "call" and v in program.outputs_of_models for v in program.history(value)
-    )
+    return any(type(v) is Data and v.op == "call" and v in program.outputs_of_models for v in program.history(value))
 
 
 # ---------------------------------------------------------------------------- exchanged arguments

@@ -46,7 +46,13 @@ def unused_layers(program: Program) -> Iterator[Unused]:
         for name, held in program.attributes(obj):
             layers = [v for v in alternatives(held) if type(v) is Obj]
             site = program.assigned_at(obj, name)
-            if name.startswith("$") or site is None or site in seen or not layers or len(layers) < len(alternatives(held)):
+            if (
+                name.startswith("$")
+                or site is None
+                or site in seen
+                or not layers
+                or len(layers) < len(alternatives(held))
+            ):
                 continue
             if not all(program.is_module(v) and program.has_parameters(v) and program.untouched(v) for v in layers):
                 continue
@@ -162,7 +168,7 @@ def _is_own(program: Program, subject: Value, name: str) -> bool:
         return True
     if type(subject) is Obj and isinstance(subject.cls, Class):
         return True
-    return f".{name}" in program.operation_names or type(subject) is Obj and not program.is_module(subject)
+    return f".{name}" in program.operation_names or (type(subject) is Obj and not program.is_module(subject))
 
 
 def _distance(a: str, b: str) -> int:

@@ -592,7 +592,7 @@ class Program:
     @cached_property
     def gradients_asked_for(self) -> frozenset[Value]:
         """Tensors on which ``requires_grad`` was switched on."""
-        on = (v for v in self.operations("requires_grad_") for v in (v, *v.inputs[:1]))
+        on = (v for data in self.operations("requires_grad_") for v in (data, *data.inputs[:1]))
         return frozenset(e.subject for e, _ in self.effects("freeze")) | frozenset(on)
 
     @cached_property

@@ -125,7 +125,7 @@ def _argument(data: Data, name: str, position: int) -> Value | None:
 def integer(value: Value | None) -> int | None:
     """A literal whole number."""
     literal = type(value) is Const and isinstance(value.value, int) and not isinstance(value.value, bool)
-    return value.value if literal else None  # type: ignore[union-attr,return-value]
+    return value.value if literal else None  # type: ignore[union-attr]
 
 
 def _flag(value: Value | None, default: bool) -> bool | None:
@@ -276,7 +276,9 @@ def _batch_part(shapes: Shapes, element: Data, index: Value) -> Shape | None:
         name = dataset.cls.rpartition(".")[2]
         if dataset.cls.startswith("torchvision.datasets.") and name in known.LABELLED_IMAGES and at < 2:
             label = dataset.argument("target_transform")
-            return exactly(BATCH) if at == 1 and label is None else exactly(BATCH, None, None, None) if at == 0 else None
+            return (
+                exactly(BATCH) if at == 1 and label is None else exactly(BATCH, None, None, None) if at == 0 else None
+            )
     return Shape((BATCH,), (), True)
 
 
@@ -575,7 +577,8 @@ def _convolution(shapes: Shapes, data: Data) -> Shape | None:
     names = ("kernel_size", "stride", "padding", "dilation")
     if not transposed:
         kernel, stride, padding, dilation = (
-            _numbers(setting(data, n, i + 2), count, d) for i, (n, d) in enumerate(zip(names, (0, 1, 0, 1), strict=True))
+            _numbers(setting(data, n, i + 2), count, d)
+            for i, (n, d) in enumerate(zip(names, (0, 1, 0, 1), strict=True))
         )
         same = setting(data, "padding", 4)
         if type(same) is Const and same.value == "same" and shape is not None:

@@ -62,10 +62,11 @@ WITHOUT_PARAMETERS: frozenset[str] = frozenset(
     MarginRankingLoss CosineSimilarity Unfold Fold GLU LogSigmoid Threshold UpsamplingNearest2d UpsamplingBilinear2d
     ReflectionPad1d PairwiseDistance ChannelShuffle InstanceNorm1d InstanceNorm2d InstanceNorm3d AdaptiveAvgPool3d
     AdaptiveMaxPool1d AdaptiveMaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d LPPool1d LPPool2d FractionalMaxPool2d
-    FractionalMaxPool3d ConstantPad1d ConstantPad3d ZeroPad1d ZeroPad3d ReflectionPad3d ReplicationPad1d ReplicationPad3d
-    CircularPad1d CircularPad2d CircularPad3d Softmin Softshrink Hardshrink Tanhshrink Softsign CELU RReLU PixelUnshuffle
-    LocalResponseNorm CrossMapLRN2d FeatureAlphaDropout PoissonNLLLoss GaussianNLLLoss HingeEmbeddingLoss
-    MultiMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss SoftMarginLoss TripletMarginWithDistanceLoss""".split()
+    FractionalMaxPool3d ConstantPad1d ConstantPad3d ZeroPad1d ZeroPad3d ReflectionPad3d ReplicationPad1d
+    ReplicationPad3d CircularPad1d CircularPad2d CircularPad3d Softmin Softshrink Hardshrink Tanhshrink Softsign CELU
+    RReLU PixelUnshuffle LocalResponseNorm CrossMapLRN2d FeatureAlphaDropout PoissonNLLLoss GaussianNLLLoss
+    HingeEmbeddingLoss MultiMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss SoftMarginLoss
+    TripletMarginWithDistanceLoss""".split()
 )
 """Classes that own no trainable parameter (with their default arguments)."""
 

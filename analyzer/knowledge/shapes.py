@@ -6,10 +6,10 @@ SAME_SHAPE: frozenset[str] = frozenset(
     """float double half bfloat16 long int bool to cuda cpu type type_as detach clone contiguous requires_grad_ .data
     numpy astype copy softmax log_softmax Softmax LogSoftmax sigmoid Sigmoid tanh Tanh relu ReLU relu6 ReLU6 leaky_relu
     LeakyReLU elu ELU selu SELU gelu GELU silu SiLU mish Mish hardswish Hardswish softplus Softplus prelu PReLU
-    logsigmoid LogSigmoid hardtanh Hardtanh Dropout Dropout1d Dropout2d Dropout3d AlphaDropout dropout dropout2d Identity
-    BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm InstanceNorm1d InstanceNorm2d LocalResponseNorm batch_norm
-    layer_norm exp log abs sqrt square neg unary- clamp clip pow zeros_like ones_like rand_like randn_like full_like
-    nan_to_num normalize pin_memory relu_ sigmoid_ clamp_ map fillna""".split()
+    logsigmoid LogSigmoid hardtanh Hardtanh Dropout Dropout1d Dropout2d Dropout3d AlphaDropout dropout dropout2d
+    Identity BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm InstanceNorm1d InstanceNorm2d LocalResponseNorm
+    batch_norm layer_norm exp log abs sqrt square neg unary- clamp clip pow zeros_like ones_like rand_like randn_like
+    full_like nan_to_num normalize pin_memory relu_ sigmoid_ clamp_ map fillna""".split()
 )
 """Operations whose result has the shape of their first input."""
 
@@ -50,7 +50,7 @@ INPUT_SIZES: dict[str, tuple[str, int, str]] = {
     **{f"ConvTranspose{n}d": ("in_channels", 0, "channels") for n in (1, 2, 3)},
     **{f"BatchNorm{n}d": ("num_features", 0, "channels") for n in (1, 2, 3)},
     "LayerNorm": ("normalized_shape", 0, "features"),
-    **{name: ("input_size", 0, "features") for name in ("LSTM", "GRU", "RNN")},
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), ("input_size", 0, "features")),
 }
 """The argument that says what a layer takes: its name, its position, and what it counts."""
 

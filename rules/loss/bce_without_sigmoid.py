@@ -327,7 +327,8 @@ class BCEWithoutSigmoid(Rule):
                     use.site,
                     f"binary cross-entropy expects probabilities and gets {found.kind} (made at {{0}}), with nothing "
                     "that keeps them between 0 and 1: torch refuses them, or the logarithm is not defined.",
-                    "Use `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`), or apply sigmoid to the scores first.",
+                    "Use `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`), or apply sigmoid to the scores "
+                    "first.",
                     evidence=[
                         Hop(f"the numbers become {found.kind} here", found.site),
                         Hop("and reach the loss here", use.site),

@@ -286,8 +286,8 @@ class KLDivOnProbabilities(Rule):
         if found is not None and found.site is not None and found.kind in wrong:
             yield self.finding(
                 use.site,
-                f"kl_div expects log-probabilities as its first argument and gets {found.kind} (made at {{0}}): the loss "
-                "has no minimum where the distributions agree.",
+                f"kl_div expects log-probabilities as its first argument and gets {found.kind} (made at {{0}}): the "
+                "loss has no minimum where the distributions agree.",
                 "Use `F.log_softmax(scores, dim=...)` for the first argument.",
                 evidence=[
                     Hop(f"the numbers become {found.kind} here", found.site),
@@ -314,8 +314,8 @@ class KLDivOnProbabilities(Rule):
         if _averages_over_classes(use):
             yield self.finding(
                 use.site,
-                'kl_div with reduction="mean" divides by the number of classes too: the loss is that many times smaller '
-                "than the divergence.",
+                'kl_div with reduction="mean" divides by the number of classes too: the loss is that many times '
+                "smaller than the divergence.",
                 'Say `reduction="batchmean"`.',
                 evidence=[Hop("the mean over all elements", use.site)],
                 severity=Severity.INFO,

@@ -311,7 +311,11 @@ class LossBroadcast(Rule):
             if use.loss.function not in ELEMENTWISE or _reduction(use) == "none":
                 continue
             first, second = program.shapes.of(use.prediction), program.shapes.of(use.target)
-            if first is None or second is None or not (_column_and_row(first, second) or _column_and_row(second, first)):
+            if (
+                first is None
+                or second is None
+                or not (_column_and_row(first, second) or _column_and_row(second, first))
+            ):
                 continue
             made = program.site_of(use.prediction), use.target and program.site_of(use.target)
             yield self.finding(

@@ -49,11 +49,11 @@ class LossCutFromGraph(Rule):
     In the source, every way from `backward` to a network must lead through such an operation; a term that keeps its
     graph, and anything that could not be seen, silences.
 
-    In a run, nothing is reached: an optimizer made at least 3 steps, all of them without any gradient, though backward was
-    called each time. A part is not reached: at its optimizer's steps that were looked at, 5 at least, no gradient was
-    there, and no graph that was walked led to it. While the script runs that is only likely (a warm-up with detached
-    features may end); it is certain when the run has ended and 20 steps were looked at. The numbers are the project's
-    own choice.
+    In a run, nothing is reached: an optimizer made at least 3 steps, all of them without any gradient, though backward
+    was called each time. A part is not reached: at its optimizer's steps that were looked at, 5 at least, no gradient
+    was there, and no graph that was walked led to it. While the script runs that is only likely (a warm-up with
+    detached features may end); it is certain when the run has ended and 20 steps were looked at. The numbers are the
+    project's own choice.
 
     ## What to do
 

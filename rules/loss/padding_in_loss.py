@@ -310,8 +310,8 @@ class PaddingInLoss(Rule):
         for found in padding.padded_targets(program):
             yield self.finding(
                 found.use.site,
-                f"The targets were padded with {found.value} (at {{0}}) and the loss counts the padding as targets: it falls "
-                "by predicting padding.",
+                f"The targets were padded with {found.value} (at {{0}}) and the loss counts the padding as targets: it "
+                "falls by predicting padding.",
                 f"Say `ignore_index={found.value}` in the loss, or pad the targets with -100.",
                 evidence=[
                     Hop("the targets are padded here", found.padded.site or found.use.site, str(found.value)),

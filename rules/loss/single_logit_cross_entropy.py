@@ -36,8 +36,8 @@ class SingleLogitCrossEntropy(Rule):
     - In `(N, classes, length)` the second dimension holds the classes; a length of 1 does not matter.
 
     In the source, the number of dimensions of the scores and the size of the second one must be known, from literals
-    in the layers and from how the batch was made. In a run, three evaluations in training are demanded, all with a loss of exactly zero: then no batch can have had more
-    classes. Three is the project's own choice.
+    in the layers and from how the batch was made. In a run, three evaluations in training are demanded, all with a loss
+    of exactly zero: then no batch can have had more classes. Three is the project's own choice.
 
     ## What to do
 
@@ -310,10 +310,10 @@ class SingleLogitCrossEntropy(Rule):
             made = program.activation(use.prediction)
             yield self.finding(
                 use.site,
-                f"cross-entropy over one single class (scores of shape {shape}): the softmax of one number is 1, the loss "
-                "is always 0 and has no gradient, so nothing is learned.",
-                "Use `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`) with float targets, or give the model one "
-                "output for each class.",
+                f"cross-entropy over one single class (scores of shape {shape}): the softmax of one number is 1, the "
+                "loss is always 0 and has no gradient, so nothing is learned.",
+                "Use `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`) with float targets, or give the model "
+                "one output for each class.",
                 evidence=[
                     Hop("the scores are made here", (made and made.site) or use.site, str(shape)),
                     Hop("and reach the loss here", use.site),

@@ -40,7 +40,8 @@ class SoftmaxDimension(Rule):
 
     ## What to do
 
-    Say `dim=-1` where the classes come last, `dim=1` for `(N, classes, ...)`. A network with one output needs a sigmoid.
+    Say `dim=-1` where the classes come last, `dim=1` for `(N, classes, ...)`. A network with one output needs a
+    sigmoid.
     """
 
     code = "NN312"
@@ -277,22 +278,31 @@ class SoftmaxDimension(Rule):
 
 _TEXTS = {
     "batch": (
-        "{op} of scores of shape {shape} is taken over the batch: the samples compete with each other, and the classes of "
-        "a sample do not sum to 1.",
+        (
+            "{op} of scores of shape {shape} is taken over the batch: the samples compete with each other, and the "
+            "classes of a sample do not sum to 1."
+        ),
         "Say `dim=1` (or `dim=-1`).",
     ),
     "single": (
-        "{op} of scores of shape {shape} is taken over an axis of length 1: the result is always 1 (its logarithm 0), and "
-        "no gradient flows.",
+        (
+            "{op} of scores of shape {shape} is taken over an axis of length 1: the result is always 1 (its logarithm "
+            "0), and no gradient flows."
+        ),
         "Use a sigmoid for one output, or give the network one output for each class.",
     ),
     "implicit": (
-        "{op} of scores of shape {shape} has no `dim`: for three dimensions torch takes the first axis, which is usually "
-        "the batch.",
+        (
+            "{op} of scores of shape {shape} has no `dim`: for three dimensions torch takes the first axis, which is "
+            "usually the batch."
+        ),
         "Say `dim=-1` (or the axis of the classes).",
     ),
     "unsaid": (
-        "{op} has no `dim`: torch guesses the axis by the number of dimensions, 0 for one and three, 1 for two and four.",
+        (
+            "{op} has no `dim`: torch guesses the axis by the number of dimensions, 0 for one and three, 1 for two and "
+            "four."
+        ),
         "Say `dim=-1` (or the axis of the classes).",
     ),
 }

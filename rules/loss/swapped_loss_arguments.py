@@ -40,10 +40,11 @@ class SwappedLossArguments(Rule):
       of a fixed teacher against a student's probabilities are not exchanged.
 
     In the source, the first argument must be plain data (what a loader hands out, or made of literals), and the second
-    one must come from the forward pass that is trained. In a run, the gradient says which argument is the prediction: in all evaluations looked at, at least 3, only the second
-    one had a graph. An integer first argument beside a floating-point second one, in the call that ended the
-    run, needs no more than that call, and so does binary cross-entropy when it refuses the NaN that such a step
-    has made. Three is the project's own choice: one odd call is not training.
+    one must come from the forward pass that is trained. In a run, the gradient says which argument is the prediction:
+    in all evaluations looked at, at least 3, only the second one had a graph. An integer first argument beside a
+    floating-point second one, in the call that ended the run, needs no more than that call, and so does binary
+    cross-entropy when it refuses the NaN that such a step has made. Three is the project's own choice: one odd call is
+    not training.
 
     ## What to do
 
@@ -59,7 +60,15 @@ class SwappedLossArguments(Rule):
     name = "swapped-loss-arguments"
     points = (19,)
     severity = Severity.ERROR
-    triggers = ("BCELoss", "binary_cross_entropy", "cross_entropy", "CrossEntropyLoss", "NLLLoss", "nll_loss", "backward")
+    triggers = (
+        "BCELoss",
+        "binary_cross_entropy",
+        "cross_entropy",
+        "CrossEntropyLoss",
+        "NLLLoss",
+        "nll_loss",
+        "backward",
+    )
     options = {"evaluations": 3}
 
     bad = [
@@ -299,8 +308,9 @@ class SwappedLossArguments(Rule):
             first, second = program.site_of(use.prediction), use.target and program.site_of(use.target)
             yield self.finding(
                 use.site,
-                f"{use.loss.function} gets the target first and the prediction second: the first argument is plain data, "
-                "the second one comes from the network. The loss treats the labels as scores and the scores as labels.",
+                f"{use.loss.function} gets the target first and the prediction second: the first argument is plain "
+                "data, the second one comes from the network. The loss treats the labels as scores and the scores as "
+                "labels.",
                 f"Exchange the arguments: `{use.loss.function}(prediction, target)`.",
                 evidence=[
                     Hop("the first argument is made here", first or use.site),

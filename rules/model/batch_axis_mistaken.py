@@ -306,8 +306,8 @@ class BatchAxisMistaken(Rule):
             expected = "(batch, time, features)" if found.batch_first else "(time, batch, features)"
             yield self.finding(
                 found.site,
-                f"{found.layer} with batch_first={found.batch_first} expects {expected} and gets {found.shape}, where N is "
-                "the batch: it takes the samples for the steps of one sequence, and they flow into each other.",
+                f"{found.layer} with batch_first={found.batch_first} expects {expected} and gets {found.shape}, where "
+                "N is the batch: it takes the samples for the steps of one sequence, and they flow into each other.",
                 "Make the layer with `batch_first=True`."
                 if not found.batch_first
                 else "Leave the batch in front: no transpose before a layer with `batch_first=True`.",

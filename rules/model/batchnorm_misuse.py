@@ -34,13 +34,15 @@ class BatchNormMisuse(Rule):
     ## How it is told apart from code that only looks alike
 
     - `InstanceNorm`, `GroupNorm` and `LayerNorm` do not look at the batch.
-    - A loader over batches that the data set itself makes has a `collate_fn` or a `batch_sampler`, or `batch_size=None`.
+    - A loader over batches that the data set itself makes has a `collate_fn` or a `batch_sampler`, or
+      `batch_size=None`.
     - `BatchNorm` with `track_running_stats=False` uses the same statistics in both modes.
     - The size must be a literal 1, or not given; the network must be in training mode and be trained by this loop.
 
     ## What to do
 
-    Use larger batches, or `nn.GroupNorm`, which works for any batch size. Before a batch normalisation say `bias=False`.
+    Use larger batches, or `nn.GroupNorm`, which works for any batch size. Before a batch normalisation say
+    `bias=False`.
     """
 
     code = "NN419"
@@ -117,7 +119,8 @@ class BatchNormMisuse(Rule):
 
             class Trainer:
                 def __init__(self, data):
-                    self.net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Flatten(), nn.LazyLinear(2))
+                    conv = nn.Conv2d(3, 8, 3, bias=False)
+                    self.net = nn.Sequential(conv, nn.BatchNorm2d(8), nn.Flatten(), nn.LazyLinear(2))
                     self.loader = DataLoader(data, batch_size=1)
                     self.optimizer = torch.optim.Adam(self.net.parameters())
                     self.loss = nn.CrossEntropyLoss()
@@ -208,7 +211,7 @@ class BatchNormMisuse(Rule):
             from torch import nn
             from torch.utils.data import DataLoader
 
-            net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.InstanceNorm2d(8), nn.ReLU(), nn.Conv2d(8, 1, 1), nn.GroupNorm(1, 1))
+            net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.InstanceNorm2d(8), nn.Conv2d(8, 1, 1), nn.GroupNorm(1, 1))
             optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
             for x, y in DataLoader(torch.load("pairs.pt"), batch_size=1, shuffle=True):
                 loss = (net(x) - y).abs().mean()
@@ -273,8 +276,8 @@ class BatchNormMisuse(Rule):
         for found in parts.single_samples(program):
             yield self.finding(
                 found.site,
-                f"A network with {program.class_name(found.norm)} (made at {{0}}) is trained on batches of one sample (loader "
-                "at {1}): each sample is normalised by itself, and evaluation uses quite other statistics.",
+                f"A network with {program.class_name(found.norm)} (made at {{0}}) is trained on batches of one sample "
+                "(loader at {1}): each sample is normalised by itself, and evaluation uses quite other statistics.",
                 "Use a larger batch_size, or GroupNorm instead of batch normalisation.",
                 evidence=[
                     Hop("the batch normalisation", found.norm.site),
@@ -285,7 +288,8 @@ class BatchNormMisuse(Rule):
         for bias in parts.useless_biases(program):
             yield self.finding(
                 bias.site,
-                f"The bias of this {bias.layer} is subtracted again by the batch normalisation at {{0}}: it does nothing.",
+                f"The bias of this {bias.layer} is subtracted again by the batch normalisation at {{0}}: it does "
+                "nothing.",
                 "Say `bias=False`.",
                 evidence=[Hop("the batch normalisation", bias.norm)],
                 severity=Severity.INFO,

@@ -47,9 +47,9 @@ class DisconnectedParameters(Rule):
     project names: neither a method, nor another class or script. Where the class (or its kin) goes over its parts in
     other ways (`children()`, `getattr`, `_modules`), or has a base that cannot be seen, nothing is said.
 
-    In a run, at least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters of the
-    same optimizer had gradients. While the script runs the layer may still be used in a later phase: then 200 steps
-    must have been made, and the finding is only likely. The same number is demanded of one of several layers in a
+    In a run, at least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters
+    of the same optimizer had gradients. While the script runs the layer may still be used in a later phase: then 200
+    steps must have been made, and the finding is only likely. The same number is demanded of one of several layers in a
     list or dictionary, since others of them are used, and there the finding stays likely: which head or expert is
     used may be an option of the run. The numbers are the project's own choice.
 
@@ -333,8 +333,8 @@ class DisconnectedParameters(Rule):
         for found in parts.unused_layers(program):
             yield self.finding(
                 found.site,
-                f"`self.{found.name}` of {found.owner} ({found.layer}) is made in the constructor and never named again in "
-                "the project: the loss does not depend on it, and its parameters keep their initial values.",
+                f"`self.{found.name}` of {found.owner} ({found.layer}) is made in the constructor and never named "
+                "again in the project: the loss does not depend on it, and its parameters keep their initial values.",
                 f"Call `self.{found.name}` in `forward`, or delete it.",
                 evidence=[
                     Hop("the layer is made here", found.made),

@@ -189,8 +189,8 @@ class ExcessiveRegularization(Rule):
             if isinstance(decay, (int, float)) and decay >= self.number("weight_decay"):
                 yield self.finding(
                     obj.site,
-                    f"weight_decay={decay} of {program.class_name(obj)} is added to the gradient and outweighs that of the "
-                    "loss: the weights are pulled to zero.",
+                    f"weight_decay={decay} of {program.class_name(obj)} is added to the gradient and outweighs that of "
+                    "the loss: the weights are pulled to zero.",
                     "Use 1e-5 to 1e-3, or AdamW, where it is decoupled.",
                     evidence=[Hop("the optimizer", obj.site, str(decay))],
                 )

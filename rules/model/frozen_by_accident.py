@@ -45,10 +45,11 @@ class FrozenByAccident(Rule):
       same network the finding is only likely.
 
     In the source, a name counts as misspelt if two letters at most are different and nobody reads it; a class that
-    itself uses `requires_grad` may have an attribute of that name. In a run, all parameters of the layer were frozen at all steps of their optimizer that were looked at, 5 at least (and
-    200 steps were made, if the run has not ended), and the layer ran. Its weights lie within the bounds that
-    `nn.Linear.reset_parameters` and its kin draw from (uniform, 1/sqrt(number of inputs); normal for embeddings),
-    and fill them: training leaves these bounds within a few steps.
+    itself uses `requires_grad` may have an attribute of that name. In a run, all parameters of the layer were frozen at
+    all steps of their optimizer that were looked at, 5 at least (and 200 steps were made, if the run has not ended),
+    and the layer ran. Its weights lie within the bounds that `nn.Linear.reset_parameters` and its kin draw from
+    (uniform, 1/sqrt(number of inputs); normal for embeddings), and fill them: training leaves these bounds within a few
+    steps.
 
     ## What to do
 

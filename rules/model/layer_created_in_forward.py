@@ -287,8 +287,8 @@ class LayerCreatedInForward(Rule):
         for found in forwards.made_in_forward(program):
             yield self.finding(
                 found.made.site,
-                f"`{found.what}` is made inside the forward pass of {found.owner}: each pass has new random weights, no "
-                "optimizer owns them, and they are thrown away.",
+                f"`{found.what}` is made inside the forward pass of {found.owner}: each pass has new random weights, "
+                "no optimizer owns them, and they are thrown away.",
                 "Make it in `__init__` (an `nn.Lazy...` layer where its size is not known there).",
                 evidence=[Hop(f"a fresh `{found.what}` in every pass", found.made.site)],
             )

@@ -275,8 +275,8 @@ class MissingSuperInit(Rule):
             late = "only later" if found.later else "never"
             yield self.finding(
                 found.site,
-                f"`self.{found.name}` is assigned although the constructor of nn.Module has not been run ({found.owner} "
-                f"calls `super().__init__()` {late}): torch raises \"cannot assign module before Module.__init__() "
+                f"`self.{found.name}` is assigned before the constructor of nn.Module has been run ({found.owner} "
+                f'calls `super().__init__()` {late}): torch raises "cannot assign module before Module.__init__() '
                 'call".',
                 "Call `super().__init__()` in the first line of the constructor.",
                 evidence=[

@@ -31,8 +31,8 @@ class PoorInitialization(Rule):
     ## How it is told apart from code that only looks alike
 
     - Biases, and the weights of normalisation layers, are constants as a rule.
-    - One layer that is set to zero on purpose (the last layer of a residual branch, of an adapter or of a head) is named
-      by its attribute, not found by its class.
+    - One layer that is set to zero on purpose (the last layer of a residual branch, of an adapter or of a head) is
+      named by its attribute, not found by its class.
     - A network that is seen to have a single layer of the kind is left alone.
 
     That hidden layers are among them is taken from the loop over all modules; hence the finding is only likely.

@@ -52,8 +52,8 @@ class ShapeMismatch(Rule):
     - An error that the script catches ends nothing and is not reported.
 
     In the source, both sizes must be literals that can be followed from one layer to the next; a layer that may be one
-    of several is not judged. In a run, the layers of the same forward pass and their shapes were recorded up to the one that failed; there is no
-    threshold.
+    of several is not judged. In a run, the layers of the same forward pass and their shapes were recorded up to the one
+    that failed; there is no threshold.
 
     ## What to do
 
@@ -250,7 +250,7 @@ class ShapeMismatch(Rule):
             class Down(nn.Module):
                 def __init__(self, a, b):
                     super().__init__()
-                    self.conv = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
+                    self.conv = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b))
 
                 def forward(self, x):
                     return self.conv(x)
@@ -285,8 +285,8 @@ class ShapeMismatch(Rule):
         for found in fitting.mismatches(program):
             yield self.finding(
                 found.site,
-                f"{found.layer} takes {found.expected} {found.what}, but {found.arrives} arrive (input {found.shape}): the "
-                "forward pass fails.",
+                f"{found.layer} takes {found.expected} {found.what}, but {found.arrives} arrive (input {found.shape}): "
+                "the forward pass fails.",
                 f"Make it for {found.arrives} {found.what}, or change what comes before it so that {found.expected} "
                 "arrive.",
                 evidence=[

@@ -175,7 +175,8 @@ class SqueezeWithoutDim(Rule):
             for epoch in range(20):
                 for features, label in loader:
                     optimizer.zero_grad()
-                    loss = criterion(model(features).squeeze(1), label) + criterion(model(features).squeeze(dim=-1), label)
+                    loss = criterion(model(features).squeeze(1), label)
+                    loss = loss + criterion(model(features).squeeze(dim=-1), label)
                     loss.backward()
                     optimizer.step()
                 print(loss.squeeze().item())
@@ -270,8 +271,8 @@ class SqueezeWithoutDim(Rule):
                 evidence.append(Hop("the loss refuses a missing axis", found.loss))
             yield self.finding(
                 found.site,
-                f"`squeeze()` of a batch of shape {found.shape} removes the batch axis too when a batch has one sample, as "
-                "the last one of the loader at {0} may.",
+                f"`squeeze()` of a batch of shape {found.shape} removes the batch axis too when a batch has one "
+                "sample, as the last one of the loader at {0} may.",
                 "Name the axis: `squeeze(-1)`, or drop the last batch.",
                 evidence=evidence,
                 confidence=Confidence.CERTAIN if found.loss is not None else Confidence.LIKELY,
