@@ -137,6 +137,7 @@ def attribute(run: Interpreter, base: Value, name: str, site: Site) -> Value:
         return run.space.join_all(attribute(run, v, name, site) for v in present)
     held = run.state.cells.get((base, name))
     if held is not None:
+        run.notes.read.add((base, name))
         return held
     if type(base) is Library:
         return run.space.library(libraries.canonical(f"{base.path}.{name}"))
@@ -236,10 +237,21 @@ def write_attribute(run: Interpreter, base: Value, name: str, value: Value, site
             run.emit("freeze", option, site, inputs=(value,))
         if len(options) > 1 and (old := run.state.get(option, name)) is not None:
             value = run.space.join(old, value)
+        if type(option) is Obj and isinstance(option.cls, Class):
+            _note_premature(run, option, name, value, site)
         run.assigned.setdefault((option, name), site)
         run.state.set_attribute(option, name, value)
         if is_module_object(option):
             run.state.module_changed()
+
+
+def _note_premature(run: Interpreter, obj: Obj, name: str, value: Value, site: Site) -> None:
+    """A layer or parameter is given to a module whose own constructor has not been run."""
+    if obj in run.notes.initialised or run.state.get(obj, ESCAPED) is not None or not is_module_object(obj):
+        return
+    parts = alternatives(value)
+    if all(is_module_object(v) or (type(v) is Obj and v.cls == "torch.nn.Parameter") for v in parts):
+        run.notes.premature.setdefault(obj, (name, site))
 
 
 # ---------------------------------------------------------------------------- items and elements

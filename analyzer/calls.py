@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access, ir
 from .effects import CallNode, kinds_in
-from .knowledge import losses, training
+from .knowledge import losses, modules, training
 from .library import call_library, name_arguments
 from .methods import call_method
 from .scopes import Activation, Frame
@@ -43,7 +43,8 @@ def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
     if type(callee) is Library:
         return call_library(run, callee.path, args, site)
     if type(callee) is Function:
-        return call_function(run, callee, args, site)
+        _note_forward(run, callee, site)
+        return call_function(run, *_bound(run, callee, args), site)
     if type(callee) is Data:
         return _call_data(run, callee, args, site)
     if type(callee) is Obj:
@@ -63,6 +64,25 @@ def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
         if len(present) <= MAX_FORKS:
             return run.fork([(None, lambda v=v: call(run, v, args, site)) for v in present], site, None)  # type: ignore[misc]
     return unresolved(run, callee, args, site)
+
+
+def _bound(run: Interpreter, function: Function, args: Arguments) -> tuple[Function, Arguments]:
+    """``Base.method(obj, ...)`` is a call of the method on ``obj``."""
+    first = args[0][1] if args and args[0][0] is None else None
+    if function.receiver is None and function.owner is not None and type(first) is Obj:
+        static = any(type(d) is ir.Name and d.id == "staticmethod" for d in function.definition.decorators)
+        if not static and isinstance(first.cls, Class) and function.owner in tuple(first.cls.ancestors()):
+            return run.space.function(function.definition, function.frame, function.owner, first), args[1:]
+    return function, args
+
+
+def _note_forward(run: Interpreter, function: Function, site: Site) -> None:
+    """``module.forward(x)`` instead of ``module(x)``; ``super().forward(x)`` is the usual way to extend one."""
+    module = function.receiver
+    if function.definition.name != "forward" or module is None or module in run.running:
+        return
+    if access.is_module_object(module):
+        run.notes.direct.setdefault(site, module)
 
 
 def unresolved(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
@@ -113,11 +133,14 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     if run.inside_forward > 1 and run.steps > run.forward_limit:
         return run.space.data("call", site, (function, *(access.frozen(run, v) for _, v in args)))
     if id(definition) in run.active or len(run.active) >= MAX_CALLS or run.exhausted():
+        if receiver is not None:
+            run.notes.initialised.add(receiver)
         return unresolved(run, function, args, site)
     frame = Frame(
         function.frame.module, function.frame, definition.assigned, definition.outer, function.owner, receiver
     )
     outside = (run.block, run.context, run.activation, run.loop, run.grad, run.file)
+    known = len(run.notes.assumed)
     run.block = []
     run.context = (*run.context, site)
     run.activation = Activation(run.state.mark(), frame)
@@ -134,6 +157,7 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     if not frame.captured:
         run.state.drop(run.activation.mark, frame)
     body, grad_after = run.block, run.grad
+    del run.notes.assumed[known:]
     run.active.pop()
     run.block, run.context, run.activation, run.loop, run.grad, run.file = outside
     if grad_inside is None:
@@ -247,6 +271,7 @@ def instantiate(run: Interpreter, cls: Class, args: Arguments, site: Site) -> Va
     if init is not None and type(init[1]) is Function:
         call_function(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made), args, site)
     else:
+        run.notes.initialised.add(made)
         _set_fields(run, cls, made, args)
     return made
 
@@ -258,6 +283,8 @@ def instantiate_opaquely(run: Interpreter, cls: Class) -> Obj:
     init = cls.find("__init__")
     if init is not None and type(init[1]) is Function:
         call_opaquely(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made))
+    else:
+        run.notes.initialised.add(made)
     return made
 
 
@@ -317,7 +344,11 @@ def _forward_once(run: Interpreter, obj: Obj, forward: Function, args: Arguments
     if not run.inside_forward:
         run.forward_limit = run.steps + MAX_FORWARD_STEPS
     run.inside_forward += 1
+    run.running.append(obj)
+    run.notes.bases.append(len(run.notes.assumed))
     result = call_function(run, forward, args, site)
+    run.notes.bases.pop()
+    run.running.pop()
     run.inside_forward -= 1
     inside, run.block = run.block, outer
     if any(not kind.startswith("exit:") for kind in kinds_in(inside)) or run.state.version != version:
@@ -363,8 +394,18 @@ def _library_forward(run: Interpreter, obj: Obj, args: Arguments, site: Site) ->
     if head == "torch.nn":
         return run.space.data(name, site, inputs, obj.arguments)
     if head == "torchvision.models":
-        return run.space.data("torchvision.models", site, inputs)
+        features = run.space.data("torchvision.models", site, inputs)
+        replaced = next((v for n in modules.HEADS if (v := run.state.get(obj, n)) is not None), None)
+        return features if replaced is None else _inside(run, replaced, features, site)
     return run.space.data("call", site, (obj, *inputs))
+
+
+def _inside(run: Interpreter, part: Value, given: Value, site: Site) -> Value:
+    """Run a part of a library's model that the project put in."""
+    run.inside_forward += 1
+    result = call(run, part, ((None, given),), part.site if type(part) is Obj else site)
+    run.inside_forward -= 1
+    return result
 
 
 def _chain(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:

@@ -55,6 +55,7 @@ def assign(run: Interpreter, target: ir.Expr, value: Value, frame: Frame, site: 
 
 def _unpack(run: Interpreter, targets: tuple[ir.Expr, ...], value: Value, frame: Frame, site: Site) -> None:
     held = access.contents(run, value)
+    run.notes.unpacked.setdefault(value, len(targets))
     starred = any(type(t) is ir.Starred for t in targets)
     if type(held) is Sequence and not held.open and not starred and len(held.items) == len(targets):
         for target, part in zip(targets, held.items, strict=True):
@@ -343,7 +344,8 @@ def _if_expression(run: Interpreter, e: ir.IfExp, frame: Frame) -> Value:
     condition = evaluate(run, e.test, frame)
     answer = access.truth(run, condition)
     if answer is not None:
-        return evaluate(run, e.body if answer else e.orelse, frame)
+        with run.notes.under(condition, answer):
+            return evaluate(run, e.body if answer else e.orelse, frame)
     key, positive = condition_key(condition)
 
     def arm(taken: bool) -> Value:

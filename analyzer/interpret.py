@@ -17,6 +17,7 @@ from ..rules.finding import Site
 from . import access, calls, expressions, ir
 from .effects import Block, BranchNode, Effect, Exit, LoopNode, kinds_in
 from .knowledge import modules, training
+from .notes import Notes
 from .scopes import Activation, Frame, ModuleScope
 from .state import ESCAPED, ITEMS, MODE, Delta, State
 from .values import (
@@ -75,6 +76,10 @@ class Root:
     """Whether it needed more steps than it was given."""
 
 
+def _is_not_forward(value: Value) -> bool:
+    return not (type(value) is Function and value.definition.name == "forward")
+
+
 class Interpreter:
     """The machine: state, current effects, and how the present place was reached."""
 
@@ -102,6 +107,11 @@ class Interpreter:
         """Annotations of opaque parameters."""
         self.reached: set[int] = set()
         """``id`` of every function definition whose body was run from some caller."""
+        self.notes = Notes()
+        self.files: list[ir.FileIR] = []
+        """Everything that was lowered."""
+        self.running: list[Obj] = []
+        """The modules whose forward is being run, outermost first."""
         self.block: Block = []
         self.context: Context = ()
         self.grad: bool | None = True
@@ -173,7 +183,8 @@ class Interpreter:
         block = self._run_root(scope, make)
         self.roots.append(Root(cls.name, scope.filename, block))
         self._forget_modes(mark)
-        for value in list(cls.attributes.values()):
+        # What forward calls is seen in its light, and not once more by itself.
+        for value in sorted(cls.attributes.values(), key=_is_not_forward):
             if type(value) is Function and id(value.definition) not in self.reached and wanted(value):
                 method = self.space.function(value.definition, value.frame, value.owner, made[0])
                 self.run_function(method, f"{cls.name}.{value.definition.name}")
@@ -183,6 +194,9 @@ class Interpreter:
         self.block, self.context, self.grad, self.dead = [], (), True, None
         self.activation, self.loop, self.active = Activation(self.state.mark()), None, []
         self.inside_forward = 0
+        self.notes.assumed.clear()
+        self.notes.bases.clear()
+        self.running.clear()
         self.steps = 0
         self.file = scope.filename
         self._made = []
@@ -195,6 +209,8 @@ class Interpreter:
         """An object was allocated."""
         self.objects[obj] = None
         self._made.append(obj)
+        if self.running and self.inside_forward:
+            self.notes.made_inside.setdefault(obj, (self.running[-1], self.notes.holds()))
         if isinstance(obj.cls, str) and training.is_optimizer(obj.cls):
             self.emit("made", obj, obj.site)
 
@@ -314,9 +330,13 @@ class Interpreter:
         mark, outer, grad = self.state.mark(), self.block, self.grad
         node = BranchNode(site, key, [])
         outcomes: list[tuple[str | None, Delta, Value, bool | None]] = []
+        assumed, known = self.notes.assumed, len(self.notes.assumed)
         for answer, run_arm in arms:
             self.block, self.dead, self.grad = [], None, grad
+            if key is not None and answer is not None:
+                assumed.append((key, answer))
             value = run_arm()
+            del assumed[known:]
             outcomes.append((self.dead, self.state.delta(mark), value, self.grad))
             node.arms.append((answer, self.block))
             self.state.undo(mark)
@@ -328,6 +348,10 @@ class Interpreter:
             self.dead = outcomes[0][0]
             return UNKNOWN
         self.dead = None
+        if len(live) == 1 < len(outcomes) and key is not None:
+            # The other arm left: what follows is only reached under this condition.
+            answer = node.arms[outcomes.index(live[0])][0]
+            assumed += [(key, answer)] if answer is not None else []
         grads = {o[3] for o in live}
         self.grad = grads.pop() if len(grads) == 1 else None
         self.state.join([o[1] for o in live])
@@ -390,7 +414,8 @@ def _branch(run: Interpreter, s: ir.Branch, frame: Frame) -> None:
     answer = access.truth(run, condition)
     if answer is not None:
         expressions.narrow(run, s.test, answer, frame)
-        run.execute(s.body if answer else s.orelse, frame)
+        with run.notes.under(condition, answer):
+            run.execute(s.body if answer else s.orelse, frame)
         return
     key, positive = expressions.condition_key(condition)
 
@@ -473,7 +498,9 @@ def _loop_node(run: Interpreter, s: ir.Loop, iterable: Value, element: Value, ex
 def _pass(run: Interpreter, s: ir.Loop, frame: Frame, node: LoopNode) -> None:
     assert run.loop is not None
     outer, run.block = run.block, []
+    known = len(run.notes.assumed)
     run.execute(s.body, frame)
+    del run.notes.assumed[known:]
     node.passes.append(run.block)
     run.block = outer
     if run.loop.continues:

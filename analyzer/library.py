@@ -14,6 +14,7 @@ from .values import (
     Class,
     Const,
     Data,
+    Function,
     Library,
     Mapping,
     Obj,
@@ -80,13 +81,28 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         return _construct(run, path, args, site)
     if training.is_scheduler(path):
         return _construct(run, path, args, site)
+    if path.endswith(".__init__"):
+        run.notes.initialised.update(positional[:1])
     if not libraries.pure(path):
         return _unseen(run, path, args, site)
-    return run.space.data(
+    result = run.space.data(
         operation(path),
         site,
-        tuple(access.frozen(run, v) for k, v in args if k is None or k == "*"),
+        inputs_of(run, args),
         tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*"),
+    )
+    if (name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running) or path in modules.CONSTANT_INITIALISERS:
+        run.notes.operation(result)
+    return result
+
+
+def inputs_of(run: Interpreter, args: Arguments) -> tuple[Value, ...]:
+    """The positional arguments; ``star(x)`` stands for as many as ``*x`` spreads."""
+    spread = run.space.data
+    return tuple(
+        access.frozen(run, v) if k is None else spread("star", None, (access.frozen(run, v),))
+        for k, v in args
+        if k is None or k == "*"
     )
 
 
@@ -111,7 +127,21 @@ def _construct(run: Interpreter, path: str, args: Arguments, site: Site) -> Valu
         run.state.set(made, ESCAPED, None)
     if path in modules.CONTAINERS:
         run.state.set_attribute(made, ITEMS, container_items(run, path, args))
+    if path == training.LOADER:
+        _collate(run, made, site)
     return made
+
+
+def _collate(run: Interpreter, loader: Obj, site: Site) -> None:
+    """Run a loader's collate function on a list of samples, to see what a batch is made of."""
+    function = loader.argument("collate_fn")
+    known = type(function) is Function or (type(function) is Obj and isinstance(function.cls, Class))
+    if not known or loader in run.notes.collated or function is None:
+        return
+    samples = run.space.data("samples", site, (loader,))
+    outer, run.block = (run.block, run.touched, run.dead), []
+    run.notes.collated[loader] = run.call(function, ((None, samples),), site)
+    run.block, run.touched, run.dead = outer
 
 
 def _members(value: Value) -> list[Value]:

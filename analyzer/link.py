@@ -98,6 +98,7 @@ class Linker:
         self.triggers = frozenset(triggers)
         self.scopes = {path: ModuleScope(file.filename, path, file) for path, file in irs.items()}
         self.interpreter = Interpreter(Space(), self._scope)
+        self.interpreter.files = list(irs.values())
         self.problems: list[Problem] = []
 
     def _scope(self, importer: ModuleScope, module: str, level: int) -> ModuleScope | None:
@@ -253,7 +254,7 @@ class Linker:
 
     def _relevant_method(self, scope: ModuleScope, method: Function) -> bool:
         words = method.definition.words
-        if words & self.triggers:
+        if words & self.triggers or method.definition.name in ("forward", "backward"):
             return True
         visible = self._names[scope.path]
         if any(visible[w] in self._relevant for w in words & visible.keys()):

@@ -9,7 +9,7 @@ from ..rules.finding import Site
 from . import access
 from . import options as command_line
 from .knowledge import libraries, modules, tensors, training
-from .library import container_items, register_dynamically
+from .library import container_items, inputs_of, register_dynamically
 from .state import ITEMS, MODE
 from .values import (
     UNKNOWN,
@@ -80,7 +80,7 @@ def call_method(run: Interpreter, owner: Value, name: str, args: Arguments, site
 
 def _other(run: Interpreter, owner: Value, name: str, args: Arguments, site: Site) -> Value:
     """No method with a meaning of its own: a tensor operation, a library's method, or code that cannot be seen."""
-    inputs = (owner, *(access.frozen(run, v) for k, v in args if k is None or k == "*"))
+    inputs = (owner, *inputs_of(run, args))
     options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*")
     if name in ("split", "shuffle") and type(owner) is Obj and inputs[1:]:
         run.emit("split" if name == "split" else "shuffle", inputs[1], site, inputs=inputs[1:])
@@ -291,11 +291,14 @@ def _apply(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value
     for _, value in args:
         if type(value) is Function:
             run.reached.add(id(value.definition))
+            every = run.space.data("modules", None, (owner,))
+            run.call(value, ((None, access.element(run, every, site)),), site)
     return owner
 
 
 def _module_init(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
     """``super().__init__(...)`` of a class that extends a container: its arguments are children."""
+    run.notes.initialised.add(owner)
     bases = owner.cls.library_bases if type(owner) is Obj and isinstance(owner.cls, Class) else frozenset()
     for base in sorted(bases & modules.CONTAINERS):
         run.state.set_attribute(owner, ITEMS, container_items(run, base, args))

@@ -13,13 +13,14 @@ from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import structure, watching
+from . import parts, structure, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
 from .knowledge import modules, tensors, training
 from .knowledge.losses import CLASSES_AND_FUNCTIONS, Loss
 from .options import usual
+from .shapes import Shapes
 from .state import DYNAMIC, ITEMS
 from .values import (
     UNKNOWN,
@@ -39,7 +40,6 @@ from .values import (
 
 MAX_WALK = 3_000
 COUNTS = frozenset(("len()", ".shape", "size", "range"))
-LOADS = frozenset(("load_state_dict", "from_pretrained"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Program:
     def __init__(self, interpreter: Interpreter) -> None:
         self._run = interpreter
         self.roots: Sequence[Root] = interpreter.roots
+        self.notes = interpreter.notes
 
     # ------------------------------------------------------------------ effects
 
@@ -225,6 +226,11 @@ class Program:
         tensors_in = [v for v in value.inputs if not _is_weight(v)] if value.op in "+-*/" else value.inputs[:1]
         found = self._agreed(tensors_in, depth)
         return found if found is not None and found.kind == tensors.LOGITS else None
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """The shapes of tensors, as far as they are known."""
+        return Shapes(self)
 
     # ------------------------------------------------------------------ histories
 
@@ -507,10 +513,14 @@ class Program:
 
     def loaded(self, module: Value) -> bool:
         """Whether weights are loaded into the module alone; where trained ones are loaded too, a run is resumed."""
-        if not self.uses(module) & LOADS:
+        if not self.uses(module) & training.LOADS:
             return False
         owned = {o for opt, _ in self.stepped_optimizers for o in self.optimizer_owners(opt)[0]}
-        return not any(self.uses(other) & LOADS for other in owned)
+        return not any(self.uses(other) & training.LOADS for other in owned)
+
+    def reads_weights(self, module: Value) -> bool:
+        """Whether the weights of a layer are named anywhere: set, shared or used by hand."""
+        return any(module in data.inputs for op in (".weight", ".bias") for data in self.operations(op))
 
     @cached_property
     def _parents(self) -> dict[Value, list[Value]]:
@@ -579,6 +589,22 @@ class Program:
             ):
                 found.setdefault(id(root), []).append(effect)
         return found
+
+    @cached_property
+    def gradients_asked_for(self) -> frozenset[Value]:
+        """Tensors on which ``requires_grad`` was switched on."""
+        on = (v for data in self.operations("requires_grad_") for v in (data, *data.inputs[:1]))
+        return frozenset(e.subject for e, _ in self.effects("freeze")) | frozenset(on)
+
+    @cached_property
+    def outputs_of_models(self) -> frozenset[Value]:
+        """What opaque things return that are used as modules are: their parameters or mode are asked for."""
+        return frozenset(
+            v
+            for effect, _ in self.effects("forward")
+            if self.uses(effect.subject) & {"parameters", "train", "eval"} and effect.result is not None
+            for v in watching.flat(effect.result)
+        )
 
     def scaler_of(self, loss: Value) -> Value | None:
         """The GradScaler that scaled a loss."""
@@ -719,6 +745,20 @@ class Program:
         inner = self._run.space.data(".dataset", None, (dataset,))
         return any(name in self._run.state.attributes.get(v, ()) for v in (dataset, inner))
 
+    def assignments(self) -> Iterable[tuple[tuple[Value, str], Site]]:
+        """Every attribute that was assigned, with the first place."""
+        return self._run.assigned.items()
+
+    @cached_property
+    def words_outside_constructors(self) -> frozenset[str]:
+        """Every identifier in the project but those that only stand in constructors."""
+        return parts.words_outside_constructors(self._run.files)
+
+    @property
+    def operation_names(self) -> Iterable[str]:
+        """Names of all operations that were seen."""
+        return self._operations.keys()
+
     def assigned_at(self, obj: Value, name: str) -> Site | None:
         """Where an attribute was first assigned."""
         return self._run.assigned.get((obj, name))
@@ -741,6 +781,10 @@ class Program:
             elif type(value) is not Data or value.op not in COUNTS:
                 queue += [v for source in self._sources(value, False) for v in alternatives(source)]
         return found
+
+    def collated(self, loader: Obj) -> Value | None:
+        """What the collate function of a loader was seen to make of its samples."""
+        return self.notes.collated.get(loader)
 
     def comes_from(self, value: Value, source: Value) -> bool:
         """Whether ``source`` is in the history of ``value``."""

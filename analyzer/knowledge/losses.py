@@ -17,6 +17,8 @@ class Loss(NamedTuple):
     function: str
     expects: str | None
     symmetric: bool = False
+    ordered: bool = True
+    """Whether (prediction, target) is the one order that makes sense."""
 
 
 LOSSES = (
@@ -24,22 +26,22 @@ LOSSES = (
     Loss("NLLLoss", "nll_loss", LOG_PROBABILITIES),
     Loss("BCELoss", "binary_cross_entropy", SIGMOID),
     Loss("BCEWithLogitsLoss", "binary_cross_entropy_with_logits", LOGITS),
-    Loss("KLDivLoss", "kl_div", LOG_PROBABILITIES),
+    Loss("KLDivLoss", "kl_div", LOG_PROBABILITIES, ordered=False),
     Loss("MSELoss", "mse_loss", None, True),
     Loss("L1Loss", "l1_loss", None, True),
     Loss("SmoothL1Loss", "smooth_l1_loss", None, True),
     Loss("HuberLoss", "huber_loss", None, True),
     Loss("PoissonNLLLoss", "poisson_nll_loss", None),
     Loss("GaussianNLLLoss", "gaussian_nll_loss", None),
-    Loss("HingeEmbeddingLoss", "hinge_embedding_loss", None),
-    Loss("CosineEmbeddingLoss", "cosine_embedding_loss", None),
-    Loss("MarginRankingLoss", "margin_ranking_loss", None),
-    Loss("TripletMarginLoss", "triplet_margin_loss", None),
-    Loss("TripletMarginWithDistanceLoss", "triplet_margin_with_distance_loss", None),
+    Loss("HingeEmbeddingLoss", "hinge_embedding_loss", None, ordered=False),
+    Loss("CosineEmbeddingLoss", "cosine_embedding_loss", None, ordered=False),
+    Loss("MarginRankingLoss", "margin_ranking_loss", None, ordered=False),
+    Loss("TripletMarginLoss", "triplet_margin_loss", None, ordered=False),
+    Loss("TripletMarginWithDistanceLoss", "triplet_margin_with_distance_loss", None, ordered=False),
     Loss("MultiMarginLoss", "multi_margin_loss", None),
     Loss("MultiLabelMarginLoss", "multilabel_margin_loss", None),
     Loss("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", LOGITS),
-    Loss("SoftMarginLoss", "soft_margin_loss", None),
+    Loss("SoftMarginLoss", "soft_margin_loss", None, ordered=False),
     Loss("CTCLoss", "ctc_loss", LOG_PROBABILITIES),
 )
 BY_CLASS = {f"torch.nn.{loss.cls}": loss for loss in LOSSES}

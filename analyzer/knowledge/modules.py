@@ -42,6 +42,13 @@ TRAIN_DEPENDENT_FUNCTIONS: frozenset[str] = frozenset(
 )
 """Functions of ``torch.nn.functional`` that take a ``training`` argument."""
 
+ALWAYS_ON_BY_DEFAULT: frozenset[str] = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
+"""Those of them that act as in training unless told otherwise."""
+
+DROPOUTS: frozenset[str] = frozenset(
+    f"torch.nn.{name}" for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
+)
+
 DROPOUT_ARGUMENT: frozenset[str] = frozenset(f"torch.nn.{name}" for name in "LSTM GRU RNN MultiheadAttention".split())
 """Classes that differ only if their ``dropout`` argument is given and not zero."""
 
@@ -53,7 +60,13 @@ WITHOUT_PARAMETERS: frozenset[str] = frozenset(
     Upsample PixelShuffle ZeroPad2d ReflectionPad2d ReplicationPad2d ConstantPad2d CrossEntropyLoss NLLLoss MSELoss
     L1Loss SmoothL1Loss BCELoss BCEWithLogitsLoss KLDivLoss HuberLoss CTCLoss TripletMarginLoss CosineEmbeddingLoss
     MarginRankingLoss CosineSimilarity Unfold Fold GLU LogSigmoid Threshold UpsamplingNearest2d UpsamplingBilinear2d
-    ReflectionPad1d PairwiseDistance ChannelShuffle InstanceNorm1d InstanceNorm2d InstanceNorm3d""".split()
+    ReflectionPad1d PairwiseDistance ChannelShuffle InstanceNorm1d InstanceNorm2d InstanceNorm3d AdaptiveAvgPool3d
+    AdaptiveMaxPool1d AdaptiveMaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d LPPool1d LPPool2d FractionalMaxPool2d
+    FractionalMaxPool3d ConstantPad1d ConstantPad3d ZeroPad1d ZeroPad3d ReflectionPad3d ReplicationPad1d
+    ReplicationPad3d CircularPad1d CircularPad2d CircularPad3d Softmin Softshrink Hardshrink Tanhshrink Softsign CELU
+    RReLU PixelUnshuffle LocalResponseNorm CrossMapLRN2d FeatureAlphaDropout PoissonNLLLoss GaussianNLLLoss
+    HingeEmbeddingLoss MultiMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss SoftMarginLoss
+    TripletMarginWithDistanceLoss""".split()
 )
 """Classes that own no trainable parameter (with their default arguments)."""
 
@@ -68,6 +81,28 @@ MODULE_FACTORIES: frozenset[str] = frozenset(
     )
 )
 """Functions that return a module of which nothing more is known."""
+
+LAYER_WORDS: tuple[str, ...] = tuple(
+    """Linear LazyLinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding RNN LSTM GRU
+    BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm MultiheadAttention TransformerEncoderLayer Parameter
+    ModuleList ModuleDict Sequential""".split()
+)
+"""Names of layers by which code that builds networks is found."""
+
+PARTS: frozenset[str] = frozenset(
+    ".fc .classifier .head .heads .features .layer1 .layer2 .layer3 .layer4 .conv1 .bn1 .encoder .avgpool".split()
+)
+"""Attributes of the models of torchvision that are modules."""
+
+BATCH_NORMS: frozenset[str] = frozenset(f"torch.nn.BatchNorm{n}d" for n in (1, 2, 3))
+BIAS_POSITION: dict[str, int] = {"Linear": 2, "Conv1d": 7, "Conv2d": 7, "Conv3d": 7}
+"""Where the constructor of a layer takes ``bias``."""
+
+CONSTANT_INITIALISERS: tuple[str, ...] = tuple(f"torch.nn.init.{name}" for name in ("constant_", "zeros_", "ones_"))
+"""Functions that make all weights of a layer equal."""
+
+HEADS: tuple[str, ...] = ("fc", "classifier", "head", "heads")
+"""Attributes under which the models of torchvision keep their last layers."""
 
 WRAPPERS: frozenset[str] = frozenset(
     (

@@ -34,6 +34,16 @@ OUTPUT: dict[str, str] = {
 }
 """What the numbers are after the operation."""
 
+BOUNDS: frozenset[str] = frozenset(
+    """clamp clip clamp_ clip_ clamp_min clamp_max minimum maximum where nan_to_num masked_fill masked_fill_""".split()
+)
+"""Operations that may keep numbers inside an interval."""
+
+MAYBE_BOUNDED: frozenset[str] = frozenset(
+    """hardtanh Hardtanh matmul mm bmm addmm baddbmm einsum spmm sparse_mm prelu PReLU""".split()
+)
+"""Operations of :data:`OUTPUT` whose results stay between 0 and 1 for some arguments: averages of probabilities."""
+
 PASSES: frozenset[str] = frozenset(
     """view reshape flatten unflatten squeeze unsqueeze contiguous permute transpose t swapaxes movedim expand expand_as
     repeat float double half bfloat16 to cuda cpu type type_as clone detach requires_grad_ Flatten Unflatten Identity []
@@ -102,6 +112,9 @@ CREATES: frozenset[str] = frozenset(
     """zeros ones full empty rand randn randint arange linspace eye tensor as_tensor from_numpy zeros_like ones_like
     rand_like randn_like randperm normal""".split()
 )
+
+CONVERTS: frozenset[str] = frozenset(("tensor", "as_tensor", "from_numpy"))
+"""Those of :data:`CREATES` that hold the numbers that they are given."""
 
 CONSTRUCTORS: frozenset[str] = frozenset(
     f"torch.{name}Tensor" for name in ("", "Float", "Double", "Half", "Long", "Int", "Bool", "Byte", "Short")

@@ -22,8 +22,30 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "torch.nn.LSTM": ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
     "torch.nn.GRU": ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
     "torch.nn.RNN": ("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout"),
-    "torch.nn.MultiheadAttention": ("embed_dim", "num_heads", "dropout"),
-    "torch.nn.TransformerEncoderLayer": ("d_model", "nhead", "dim_feedforward", "dropout"),
+    "torch.nn.MultiheadAttention": (
+        "embed_dim",
+        "num_heads",
+        "dropout",
+        "bias",
+        "add_bias_kv",
+        "add_zero_attn",
+        "kdim",
+        "vdim",
+        "batch_first",
+    ),
+    **dict.fromkeys(
+        ("torch.nn.TransformerEncoderLayer", "torch.nn.TransformerDecoderLayer"),
+        (
+            "d_model",
+            "nhead",
+            "dim_feedforward",
+            "dropout",
+            "activation",
+            "layer_norm_eps",
+            "batch_first",
+            "norm_first",
+        ),
+    ),
     "torch.nn.Dropout": ("p", "inplace"),
     "torch.nn.Softmax": ("dim",),
     "torch.nn.LogSoftmax": ("dim",),
@@ -85,6 +107,14 @@ SELF_METHODS: frozenset[str] = frozenset(
     contiguous pin_memory""".split()
 )
 """Methods of modules (and of things that may be modules) that return the object itself."""
+
+COUPLED_DECAY: frozenset[str] = frozenset(
+    f"torch.optim.{name}" for name in ("SGD", "Adam", "Adagrad", "RMSprop", "Adamax", "NAdam", "RAdam", "ASGD")
+)
+"""Optimizers whose ``weight_decay`` is added to the gradient."""
+
+LOADS: frozenset[str] = frozenset(("load_state_dict", "from_pretrained"))
+"""Methods that write weights into a module."""
 
 SAME: frozenset[str] = frozenset(
     (

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from ...analyzer import gradients
+from ...analyzer.knowledge import tensors
 from ..finding import Confidence, Finding, Hop, Severity
-from ..rule import Rule
+from ..rule import Example, Rule
 
 if TYPE_CHECKING:
+    from ...analyzer.program import Program
     from ...tracer.run import Backward, Module, Optimizer, Parameter, Run
 
 REFUSED = "does not require grad and does not have a grad_fn"
@@ -43,11 +46,14 @@ class LossCutFromGraph(Rule):
       connected, whatever the graph looks like.
     - Gradients that the script writes itself, closures and optimizers that need no gradient are left alone.
 
-    Nothing is reached: an optimizer made at least 3 steps, all of them without any gradient, though backward was
-    called each time. A part is not reached: at its optimizer's steps that were looked at, 5 at least, no gradient was
-    there, and no graph that was walked led to it. While the script runs that is only likely (a warm-up with detached
-    features may end); it is certain when the run has ended and 20 steps were looked at. The numbers are the project's
-    own choice.
+    In the source, every way from `backward` to a network must lead through such an operation; a term that keeps its
+    graph, and anything that could not be seen, silences.
+
+    In a run, nothing is reached: an optimizer made at least 3 steps, all of them without any gradient, though backward
+    was called each time. A part is not reached: at its optimizer's steps that were looked at, 5 at least, no gradient
+    was there, and no graph that was walked led to it. While the script runs that is only likely (a warm-up with
+    detached features may end); it is certain when the run has ended and 20 steps were looked at. The numbers are the
+    project's own choice.
 
     ## What to do
 
@@ -67,7 +73,297 @@ class LossCutFromGraph(Rule):
     name = "loss-cut-from-graph"
     points = (18, 23)
     severity = Severity.ERROR
+    triggers = ("backward",)
     options = {"steps": 3, "looked": 5, "certain": 20}
+
+    bad = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Linear(13, 64), nn.ReLU(), nn.Linear(64, 1))
+            loader = DataLoader(torch.load("housing.pt"), batch_size=32, shuffle=True)
+            criterion = nn.MSELoss()
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for epoch in range(50):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = criterion(model(x).squeeze(1), y)
+                    loss = torch.tensor(loss.item(), requires_grad=True)
+                    loss.backward()  # <-- NN309
+                    optimizer.step()
+            """,
+            why="A new tensor that requires gradients, made to silence torch's error.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn as nn
+            import torch.optim as optim
+
+
+            class Classifier(nn.Module):
+                def __init__(self, features, classes):
+                    super().__init__()
+                    self.fc1 = nn.Linear(features, 32)
+                    self.fc2 = nn.Linear(32, classes)
+
+                def forward(self, x):
+                    return self.fc2(torch.relu(self.fc1(x)))
+
+
+            def train(train_loader, epochs=10):
+                net = Classifier(4, 3)
+                optimizer = optim.SGD(net.parameters(), lr=0.01)
+                criterion = nn.L1Loss()
+                for epoch in range(epochs):
+                    for data, target in train_loader:
+                        optimizer.zero_grad()
+                        output = net(data)
+                        prediction = torch.argmax(output, dim=1).float()
+                        loss = criterion(prediction, target.float())
+                        loss.requires_grad = True
+                        loss.backward()  # <-- NN309
+                        optimizer.step()
+            """,
+            why="The loss compares predicted classes; requires_grad is switched on afterwards.",
+        ),
+        Example(
+            """
+            import numpy as np
+            import torch
+            from torch import nn
+            from torch.autograd import Variable
+
+
+            class Trainer:
+                def __init__(self, inputs, outputs):
+                    self.model = nn.Sequential(nn.Linear(inputs, 128), nn.Tanh(), nn.Linear(128, outputs))
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+                    self.mse = nn.MSELoss()
+
+                def train_step(self, x, y):
+                    self.optimizer.zero_grad()
+                    out = self.model(x)
+                    smoothed = torch.from_numpy(np.cumsum(out.detach().numpy(), axis=0)).float()
+                    loss = self.mse(Variable(smoothed, requires_grad=True), y)
+                    loss.backward()  # <-- NN309
+                    self.optimizer.step()
+                    return loss.item()
+
+                def fit(self, loader):
+                    for x, y in loader:
+                        self.train_step(x, y)
+            """,
+            why="A detour through NumPy, in a class.",
+        ),
+        Example(
+            """
+            # file: model.py
+            import torch
+            from torch import nn
+
+
+            class Segmenter(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.conv = nn.Conv2d(3, 8, 3, padding=1)
+                    self.out = nn.Conv2d(8, 1, 1)
+
+                def forward(self, x):
+                    x = torch.sigmoid(self.out(torch.relu(self.conv(x))))
+                    return (x > 0.5).float()
+            # file: losses.py
+            def dice_loss(pred, target, eps=1.0):
+                pred, target = pred.flatten(1), target.flatten(1)
+                shared = (pred * target).sum(1)
+                return (1 - (2 * shared + eps) / (pred.sum(1) + target.sum(1) + eps)).mean()
+            # file: train.py
+            import torch
+            from torch.utils.data import DataLoader
+
+            from losses import dice_loss
+            from model import Segmenter
+
+            net = Segmenter()
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+            for epoch in range(20):
+                for image, mask in DataLoader(torch.load("polyps.pt"), batch_size=8, shuffle=True):
+                    loss = dice_loss(net(image), mask.float())
+                    optimizer.zero_grad()
+                    loss.requires_grad_(True)
+                    loss.backward()  # <-- NN309
+                    optimizer.step()
+            """,
+            why="The model thresholds its output; the loss is in another file.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Linear(13, 64), nn.ReLU(), nn.Linear(64, 1))
+            loader = DataLoader(torch.load("housing.pt"), batch_size=32, shuffle=True)
+            criterion = nn.MSELoss()
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for epoch in range(50):
+                total, best = 0.0, None
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    out = model(x).squeeze(1)
+                    loss = criterion(out, y)
+                    scale = 1.0 / max(loss.item(), 1.0)
+                    (loss * scale).backward()
+                    optimizer.step()
+                    total += loss.item()
+                    error = (out.detach() - y).abs().max().item()
+                    best = error if best is None else min(best, error)
+                print(epoch, total, best)
+            """,
+            why="Numbers for the log and a weight are taken off the graph; the loss is not.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.distributions import Categorical
+
+
+            class Policy(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.fc = nn.Linear(4, 128)
+                    self.action = nn.Linear(128, 2)
+                    self.value = nn.Linear(128, 1)
+
+                def forward(self, x):
+                    x = F.relu(self.fc(x))
+                    return F.softmax(self.action(x), dim=-1), self.value(x)
+
+
+            def update(policy, optimizer, states, actions, returns):
+                probs, values = policy(states)
+                log_prob = Categorical(probs).log_prob(actions)
+                advantage = returns - values.detach().squeeze(-1)
+                chosen = torch.argmax(probs, dim=-1)
+                bonus = probs.gather(1, chosen.unsqueeze(1)).mean()
+                loss = -(log_prob * advantage).mean() + F.mse_loss(values.squeeze(-1), returns) - 0.01 * bonus
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+
+            def main(batches):
+                policy = Policy()
+                optimizer = torch.optim.Adam(policy.parameters())
+                for states, actions, returns in batches:
+                    update(policy, optimizer, states, actions, returns)
+            """,
+            why="Reinforcement learning: advantages and chosen actions carry no graph, log-probabilities do.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+
+
+            class Quantiser(nn.Module):
+                def __init__(self, codes, dim):
+                    super().__init__()
+                    self.encode = nn.Linear(784, dim)
+                    self.codebook = nn.Embedding(codes, dim)
+                    self.decode = nn.Linear(dim, 784)
+
+                def forward(self, x):
+                    z = self.encode(x)
+                    index = torch.cdist(z, self.codebook.weight).argmin(dim=1)
+                    q = self.codebook(index)
+                    straight = z + (q - z).detach()
+                    return self.decode(straight), F.mse_loss(q, z.detach()), F.mse_loss(z, q.detach())
+
+
+            def train(loader):
+                net = Quantiser(512, 64)
+                optimizer = torch.optim.Adam(net.parameters(), lr=2e-4)
+                for x, _ in loader:
+                    x = x.flatten(1)
+                    rebuilt, book, commitment = net(x)
+                    loss = F.mse_loss(rebuilt, x) + book + 0.25 * commitment
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="Straight-through estimator: argmin and detach, with a way around them.",
+        ),
+        Example(
+            """
+            # file: attack.py
+            import torch
+            import torch.nn.functional as F
+
+
+            def fgsm(model, x, y, eps):
+                x = x.detach().clone().requires_grad_(True)
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                return (x + eps * x.grad.sign()).detach()
+
+
+            def invert(model, label, steps=200):
+                x = torch.zeros(1, 3, 32, 32, requires_grad=True)
+                for _ in range(steps):
+                    score = (x - label).pow(2).mean()
+                    score.backward()
+                    with torch.no_grad():
+                        x -= 0.1 * x.grad
+                        x.grad = None
+                return x.detach()
+            # file: train.py
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            from attack import fgsm, invert
+
+            model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in DataLoader(torch.load("cifar.pt"), batch_size=64, shuffle=True):
+                adversarial = fgsm(model, x, y, 8 / 255)
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(adversarial), y)
+                loss.backward()
+                optimizer.step()
+            invert(model, 3.0)
+            """,
+            why="Attacks detach the picture and differentiate with respect to it.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for found in gradients.cut_losses(program):
+            how = tensors.CUTS[found.cut.op]
+            place = found.cut.site or found.backward.site
+            yield self.finding(
+                found.backward.site,
+                f"backward() starts from a tensor without a graph: {how} at {{0}} took what the network computed off "
+                "it, so no parameter gets a gradient. Torch refuses, or, with `requires_grad` switched on afterwards, "
+                "goes on without learning anything.",
+                f"Compute the loss from the network's output with differentiable operations; keep {how} for what is "
+                "logged, after `backward()`.",
+                evidence=[
+                    Hop(f"{how} ends the graph here", place),
+                    Hop("and this is backpropagated", found.backward.site),
+                ],
+            )
 
     def watch(self, run: Run) -> Iterator[Finding]:
         yield from self._refused(run)

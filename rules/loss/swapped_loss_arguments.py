@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...analyzer import gradients
 from ..finding import Finding, Hop, Severity
-from ..rule import Rule
+from ..rule import Example, Rule
 
 if TYPE_CHECKING:
+    from ...analyzer.program import Program
     from ...tracer.run import LossUse, Run
 
 
@@ -37,10 +39,12 @@ class SwappedLossArguments(Rule):
     - For the losses on logits, the first argument must also look like a target (all numbers in [0, 1]): the scores
       of a fixed teacher against a student's probabilities are not exchanged.
 
-    The gradient says which argument is the prediction: in all evaluations looked at, at least 3, only the second
-    one had a graph. An integer first argument beside a floating-point second one, in the call that ended the
-    run, needs no more than that call, and so does binary cross-entropy when it refuses the NaN that such a step
-    has made. Three is the project's own choice: one odd call is not training.
+    In the source, the first argument must be plain data (what a loader hands out, or made of literals), and the second
+    one must come from the forward pass that is trained. In a run, the gradient says which argument is the prediction:
+    in all evaluations looked at, at least 3, only the second one had a graph. An integer first argument beside a
+    floating-point second one, in the call that ended the run, needs no more than that call, and so does binary
+    cross-entropy when it refuses the NaN that such a step has made. Three is the project's own choice: one odd call is
+    not training.
 
     ## What to do
 
@@ -56,7 +60,263 @@ class SwappedLossArguments(Rule):
     name = "swapped-loss-arguments"
     points = (19,)
     severity = Severity.ERROR
+    triggers = (
+        "BCELoss",
+        "binary_cross_entropy",
+        "cross_entropy",
+        "CrossEntropyLoss",
+        "NLLLoss",
+        "nll_loss",
+        "backward",
+    )
     options = {"evaluations": 3}
+
+    bad = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid())
+            loader = DataLoader(torch.load("breast_cancer.pt"), batch_size=32, shuffle=True)
+            criterion = nn.BCELoss()
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(100):
+                for x, y_true in loader:
+                    optimizer.zero_grad()
+                    y_pred = model(x)
+                    loss = criterion(y_true.float().unsqueeze(1), y_pred)  # <-- NN306
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="The order (y_true, y_pred) of other libraries, in a flat script.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+
+
+            class Tagger(nn.Module):
+                def __init__(self, features, tags):
+                    super().__init__()
+                    self.body = nn.Linear(features, 128)
+                    self.out = nn.Linear(128, tags)
+
+                def forward(self, x):
+                    return self.out(F.relu(self.body(x)))
+
+
+            def train_one_epoch(model, loader, optimizer, device):
+                model.train()
+                total = 0.0
+                for features, targets in loader:
+                    features, targets = features.to(device), targets.to(device)
+                    outputs = model(features)
+                    loss = F.binary_cross_entropy_with_logits(targets.float(), outputs)  # <-- NN306
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    total += loss.item()
+                return total / len(loader)
+
+
+            def main(loader):
+                model = Tagger(300, 20).cuda()
+                optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+                for epoch in range(10):
+                    print(train_one_epoch(model, loader, optimizer, "cuda"))
+            """,
+            why="A training function that the loader and the model are handed to.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn as nn
+
+
+            class Autoencoder(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.encoder = nn.Sequential(nn.Linear(784, 64), nn.ReLU())
+                    self.decoder = nn.Sequential(nn.Linear(64, 784), nn.Sigmoid())
+
+                def forward(self, x):
+                    return self.decoder(self.encoder(x))
+
+
+            class Trainer:
+                def __init__(self, loader):
+                    self.loader = loader
+                    self.net = Autoencoder()
+                    self.loss = nn.BCELoss()
+                    self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3)
+
+                def fit(self, epochs):
+                    for epoch in range(epochs):
+                        for images, _ in self.loader:
+                            images = images.view(images.size(0), -1)
+                            rebuilt = self.net(images)
+                            loss = self.loss(images, rebuilt)  # <-- NN306
+                            self.optimizer.zero_grad()
+                            loss.backward()
+                            self.optimizer.step()
+            """,
+            why="An autoencoder: the picture is the target.",
+        ),
+        Example(
+            """
+            # file: critic.py
+            import torch
+            from torch import nn
+
+
+            class Critic(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.net = nn.Sequential(nn.Linear(64, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+
+                def forward(self, x):
+                    return torch.sigmoid(self.net(x))
+            # file: train.py
+            import torch
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+            from critic import Critic
+
+            critic = Critic()
+            optimizer = torch.optim.Adam(critic.parameters(), lr=2e-4)
+            for epoch in range(20):
+                for real, fake in DataLoader(torch.load("pairs.pt"), batch_size=64, shuffle=True):
+                    ones, zeros = torch.ones(real.size(0), 1), torch.zeros(fake.size(0), 1)
+                    loss = F.binary_cross_entropy(critic(real), ones)
+                    loss = loss + F.binary_cross_entropy(zeros, critic(fake))  # <-- NN306
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="One of two calls, with labels made of literals; the critic is in another file.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid())
+            loader = DataLoader(torch.load("breast_cancer.pt"), batch_size=32, shuffle=True)
+            criterion, mse = nn.BCELoss(), nn.MSELoss()
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(100):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    p = model(x).squeeze(1)
+                    loss = criterion(p, y.float()) + 0.1 * mse(y.float(), p)
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="The squared error is symmetric: its order does not matter.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+
+
+            def distil(student, teacher, loader, optimizer, T=4.0):
+                student.train()
+                teacher.eval()
+                for x, y in loader:
+                    with torch.no_grad():
+                        soft = F.log_softmax(teacher(x) / T, dim=1)
+                    logits = student(x)
+                    # Reverse divergence on purpose.
+                    loss = F.kl_div(soft, F.softmax(logits / T, dim=1), reduction="batchmean")
+                    loss = loss + F.cross_entropy(logits, y)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="Reverse KL divergence has the student second.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+            import torch.nn.functional as F
+
+
+            def criterion(y_true, y_pred):
+                return F.binary_cross_entropy(y_pred, y_true)
+
+
+            class Trainer:
+                def __init__(self, features):
+                    self.model = nn.Sequential(nn.Linear(features, 1), nn.Sigmoid())
+                    self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+                def fit(self, loader):
+                    for x, y in loader:
+                        loss = criterion(y, self.model(x))
+                        self.optimizer.zero_grad()
+                        loss.backward()
+                        self.optimizer.step()
+            """,
+            why="A loss of one's own that takes the target first and exchanges the two itself.",
+        ),
+        Example(
+            """
+            # file: losses.py
+            import torch.nn.functional as F
+
+
+            def mutual(first, second):
+                a = F.cross_entropy(first, second.softmax(dim=1))
+                b = F.cross_entropy(second, first.softmax(dim=1))
+                return a + b
+            # file: train.py
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            from losses import mutual
+
+            left, right = nn.Linear(64, 10), nn.Linear(64, 10)
+            optimizer = torch.optim.SGD([*left.parameters(), *right.parameters()], lr=0.1)
+            criterion = nn.CrossEntropyLoss()
+            for epoch in range(20):
+                for x, y in DataLoader(torch.load("digits.pt"), batch_size=64, shuffle=True):
+                    a, b = left(x), right(x)
+                    loss = criterion(a, y) + criterion(b, y) + 0.1 * mutual(a, b)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
+            why="Mutual learning: both arguments come from networks.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for use in gradients.exchanged(program):
+            first, second = program.site_of(use.prediction), use.target and program.site_of(use.target)
+            yield self.finding(
+                use.site,
+                f"{use.loss.function} gets the target first and the prediction second: the first argument is plain "
+                "data, the second one comes from the network. The loss treats the labels as scores and the scores as "
+                "labels.",
+                f"Exchange the arguments: `{use.loss.function}(prediction, target)`.",
+                evidence=[
+                    Hop("the first argument is made here", first or use.site),
+                    Hop("the second argument comes from the network", second or use.site),
+                ],
+            )
 
     def watch(self, run: Run) -> Iterator[Finding]:
         ended = {failure.loss for failure in run.failures}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...analyzer import parts
+from ...analyzer.knowledge import modules
 from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Line, Severity
-from ..rule import Rule
+from ..rule import Example, Rule
 
 if TYPE_CHECKING:
+    from ...analyzer.program import Program
     from ...tracer.run import Module, Optimizer, Parameter, Run
 
 
@@ -40,9 +43,13 @@ class DisconnectedParameters(Rule):
       `loss-cut-from-graph`.
     - Weights that are used without their layer (`F.linear(x, self.out.weight)`) do get gradients.
 
-    At least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters of the
-    same optimizer had gradients. While the script runs the layer may still be used in a later phase: then 200 steps
-    must have been made, and the finding is only likely. The same number is demanded of one of several layers in a
+    In the source, a layer with parameters is reported that a constructor makes and that nothing else in the whole
+    project names: neither a method, nor another class or script. Where the class (or its kin) goes over its parts in
+    other ways (`children()`, `getattr`, `_modules`), or has a base that cannot be seen, nothing is said.
+
+    In a run, at least 10 steps of the optimizer were looked at, no step at all found a gradient, and other parameters
+    of the same optimizer had gradients. While the script runs the layer may still be used in a later phase: then 200
+    steps must have been made, and the finding is only likely. The same number is demanded of one of several layers in a
     list or dictionary, since others of them are used, and there the finding stays likely: which head or expert is
     used may be an option of the run. The numbers are the project's own choice.
 
@@ -60,7 +67,281 @@ class DisconnectedParameters(Rule):
     name = "disconnected-parameters"
     points = (23,)
     severity = Severity.ERROR
+    triggers = modules.LAYER_WORDS
     options = {"steps": 10, "running": 200}
+
+    bad = [
+        Example(
+            """
+            import torch
+            import torch.nn as nn
+            import torch.nn.functional as F
+
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.conv1 = nn.Conv2d(1, 8, 3)
+                    self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+                    self.conv3 = nn.Conv2d(8, 16, 3)  # <-- NN404
+                    self.fc = nn.Linear(8, 10)
+
+                def forward(self, x):
+                    x = F.relu(self.conv1(x))
+                    x = F.relu(self.conv2(x))
+                    return self.fc(x.mean(dim=(2, 3)))
+
+
+            net = Net()
+            optimizer = torch.optim.Adam(net.parameters())
+            """,
+            why="A layer that forward does not call.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Block(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.norm1 = nn.LayerNorm(width)
+                    self.norm2 = nn.LayerNorm(width)  # <-- NN404
+                    self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                    self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+                def forward(self, x):
+                    y = self.norm1(x)
+                    x = x + self.attention(y, y, y, need_weights=False)[0]
+                    return x + self.mlp(self.norm1(x))
+            """,
+            why="One norm is used twice, the other one never.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Base(nn.Module):
+                def __init__(self, channels):
+                    super().__init__()
+                    self.body = nn.Conv1d(channels, 32, 3)
+                    self.downsample = nn.Sequential(nn.Conv1d(channels, 32, 1), nn.BatchNorm1d(32))  # <-- NN404
+
+                def forward(self, x):
+                    return torch.relu(self.body(x))
+
+
+            class Wide(Base):
+                def __init__(self, channels):
+                    super().__init__(channels)
+                    self.out = nn.Linear(32, 2)
+
+                def forward(self, x):
+                    return self.out(super().forward(x).mean(-1))
+
+
+            class Trainer:
+                def __init__(self):
+                    self.net = Wide(6)
+                    self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+            """,
+            why="The shortcut of a base class that neither class uses.",
+        ),
+        Example(
+            """
+            # file: net.py
+            from torch import nn
+
+
+            class TwoHeads(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = nn.Linear(64, 32)
+                    self.age_head = nn.Linear(32, 1)
+                    self.gender_head = nn.Linear(32, 2)  # <-- NN404
+
+                def forward(self, x):
+                    return self.age_head(self.body(x))
+            # file: train.py
+            import torch
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+            from net import TwoHeads
+
+            net = TwoHeads()
+            optimizer = torch.optim.Adam(net.parameters())
+            for x, age in DataLoader(torch.load("faces.pt"), batch_size=64, shuffle=True):
+                loss = F.mse_loss(net(x).squeeze(1), age)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            """,
+            why="A head that no file mentions again.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.encoder = nn.Linear(10, 8)
+                    self.decoder = nn.Linear(8, 10)
+                    self.act = nn.ReLU()
+                    self.shared = nn.Linear(8, 8)
+                    self.body = nn.Sequential(self.encoder, nn.ReLU(), self.shared)
+                    self.tied = nn.Linear(8, 10)
+                    self.tied.weight = self.decoder.weight
+
+                def forward(self, x):
+                    return self.tied(self.body(x))
+
+
+            net = Net()
+            optimizer = torch.optim.Adam(net.parameters())
+            """,
+            why="Layers used through a container, tied weights, an activation without parameters.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Towers(nn.Module):
+                def __init__(self, n):
+                    super().__init__()
+                    self.n = n
+                    self.first = nn.Linear(8, 8)
+                    self.second = nn.Linear(8, 8)
+                    for i in range(n):
+                        setattr(self, f"tower{i}", nn.Linear(8, 8))
+
+                def forward(self, x):
+                    for i in range(self.n):
+                        x = getattr(self, f"tower{i}")(x)
+                    return x
+
+
+            class Chain(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first = nn.Linear(8, 8)
+                    self.second = nn.Linear(8, 8)
+
+                def forward(self, x):
+                    for layer in self.children():
+                        x = layer(x)
+                    return x
+            """,
+            why="Parts that are reached without their names.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class DenseLayer(nn.Sequential):
+                def __init__(self, width, growth):
+                    super().__init__()
+                    self.add_module("norm", nn.BatchNorm2d(width))
+                    self.add_module("conv", nn.Conv2d(width, growth, 3, padding=1))
+
+                def forward(self, x):
+                    return torch.cat([x, super().forward(x)], dim=1)
+
+
+            net = nn.Sequential(DenseLayer(8, 4), DenseLayer(12, 4))
+            """,
+            why="A container runs all that was added to it.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Agent(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = nn.Linear(4, 32)
+                    self.actor = nn.Linear(32, 2)
+                    self.critic = nn.Linear(32, 1)
+
+                def forward(self, x):
+                    return self.actor(torch.tanh(self.body(x)))
+
+
+            def update(agent, optimizer, x, returns):
+                value = agent.critic(torch.tanh(agent.body(x)))
+                loss = (value.squeeze(1) - returns).pow(2).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            """,
+            why="A part that is called from outside.",
+        ),
+        Example(
+            """
+            # file: base.py
+            from torch import nn
+
+
+            class Backbone(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.stem = nn.Conv2d(3, width, 3)
+                    self.project = nn.Conv2d(width, 2 * width, 1)
+
+                def forward(self, x):
+                    return self.stem(x)
+            # file: detector.py
+            from somewhere import Mixin
+            from torch import nn
+
+            from base import Backbone
+
+
+            class Detector(Backbone):
+                def forward(self, x):
+                    return self.project(super().forward(x))
+
+
+            class Unknown(Mixin, nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.neck = nn.Conv2d(8, 8, 1)
+
+                def forward(self, x):
+                    return self.run(x)
+            """,
+            why="A subclass in another file uses it; a base that cannot be seen may.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for found in parts.unused_layers(program):
+            yield self.finding(
+                found.site,
+                f"`self.{found.name}` of {found.owner} ({found.layer}) is made in the constructor and never named "
+                "again in the project: the loss does not depend on it, and its parameters keep their initial values.",
+                f"Call `self.{found.name}` in `forward`, or delete it.",
+                evidence=[
+                    Hop("the layer is made here", found.made),
+                    Hop("and assigned here, for nobody", found.site),
+                ],
+                severity=Severity.WARNING,
+            )
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for optimizer in run.optimizers:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...analyzer import fitting
+from ...analyzer.knowledge import modules
 from ..finding import Finding, Hop, Severity
-from ..rule import Rule
+from ..rule import Example, Rule
 
 if TYPE_CHECKING:
+    from ...analyzer.program import Program
     from ...tracer.run import Failure, Run
 
 _MISMATCH = re.compile(
@@ -48,8 +51,9 @@ class ShapeMismatch(Rule):
       mistakes.
     - An error that the script catches ends nothing and is not reported.
 
-    The layers of the same forward pass and their shapes were recorded up to the one that failed; there is no
-    threshold.
+    In the source, both sizes must be literals that can be followed from one layer to the next; a layer that may be one
+    of several is not judged. In a run, the layers of the same forward pass and their shapes were recorded up to the one
+    that failed; there is no threshold.
 
     ## What to do
 
@@ -66,6 +70,230 @@ class ShapeMismatch(Rule):
     name = "shape-mismatch"
     points = (25,)
     severity = Severity.ERROR
+    triggers = modules.LAYER_WORDS
+
+    bad = [
+        Example(
+            """
+            import torch
+            from torch import nn
+
+            model = nn.Sequential(
+                nn.Linear(784, 128),
+                nn.ReLU(),
+                nn.Linear(256, 10),  # <-- NN407
+            )
+            output = model(torch.rand(32, 784))
+            """,
+            why="Two layers of a container.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn as nn
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+                    self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
+                    self.norm = nn.BatchNorm2d(64)
+                    self.fc = nn.Linear(64, 10)
+
+                def forward(self, x):
+                    x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+                    x = self.conv2(x)  # <-- NN407
+                    x = F.adaptive_avg_pool2d(F.relu(self.norm(x)), 1)
+                    return self.fc(torch.flatten(x, 1))
+            """,
+            why="Channels that do not chain; nobody runs the model here.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Tagger(nn.Module):
+                def __init__(self, vocabulary):
+                    super().__init__()
+                    self.embedding = nn.Embedding(vocabulary, 100)
+                    self.lstm = nn.LSTM(100, 128, batch_first=True, bidirectional=True)
+                    self.out = nn.Linear(128, 17)
+
+                def forward(self, tokens):
+                    states, _ = self.lstm(self.embedding(tokens))
+                    return self.out(states)  # <-- NN407
+            """,
+            why="A bidirectional network returns twice the width.",
+        ),
+        Example(
+            """
+            # file: features.py
+            from torch import nn
+
+
+            class Features(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = nn.Sequential(
+                        nn.Conv2d(1, 8, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 5), nn.ReLU(), nn.MaxPool2d(2)
+                    )
+
+                def forward(self, x):
+                    return self.body(x).flatten(1)
+            # file: train.py
+            import torch
+            from torch import nn
+
+            from features import Features
+
+            features = Features()
+            head = nn.Linear(16 * 5 * 5, 10)
+            x = torch.zeros(8, 1, 28, 28)
+            scores = head(features(x))  # <-- NN407
+            """,
+            why="The features of a picture of 28 by 28, counted for 32 by 32, in another file.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+            from torch import nn
+
+            model = nn.Sequential(
+                nn.Linear(784, 128),
+                nn.ReLU(),
+                nn.Linear(128, 10),
+            )
+            output = model(torch.rand(32, 28 * 28))
+            images = torch.rand(8, 1, 28, 28)
+            lenet = nn.Sequential(
+                nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(kernel_size=2, stride=2),
+                nn.Conv2d(6, 16, kernel_size=5), nn.Sigmoid(), nn.AvgPool2d(2, 2), nn.Flatten(),
+                nn.Linear(16 * 5 * 5, 120), nn.Sigmoid(), nn.Linear(120, 10),
+            )
+            scores = lenet(images)
+            """,
+            why="Sizes that fit, computed along a convolutional network.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn as nn
+            import torch.nn.functional as F
+
+
+            class ConvNet(nn.Module):
+                def __init__(self, widths=(64, 128, 256)):
+                    super().__init__()
+                    channels = 3
+                    layers = []
+                    for width in widths:
+                        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+                        channels = width
+                    self.body = nn.Sequential(*layers)
+                    self.shortcuts = nn.ModuleList([nn.Conv2d(3, 64, 1), nn.Conv2d(64, 256, 1)])
+                    self.fc = nn.Linear(channels, 10)
+
+                def forward(self, x):
+                    y = x
+                    for layer in self.shortcuts:
+                        y = layer(y)
+                    x = self.body(x) + y
+                    x = F.adaptive_avg_pool2d(x, (1, 1))
+                    return self.fc(x.view(x.size(0), -1))
+
+
+            net = ConvNet()
+            print(net(torch.rand(2, 3, 32, 32)).shape)
+            """,
+            why="Layers made in loops, applied in loops.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Encoder(nn.Module):
+                def __init__(self, kind):
+                    super().__init__()
+                    if kind == "small":
+                        self.body, self.head = nn.Linear(10, 32), nn.Linear(32, 2)
+                    else:
+                        self.body, self.head = nn.Linear(10, 64), nn.Linear(64, 2)
+                    self.rnn = nn.GRU(2, 8, bidirectional=True, batch_first=True)
+                    self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+                    self.norm = nn.LayerNorm(16)
+                    self.out = nn.Linear(16 + 2, 4)
+
+                def forward(self, x):
+                    x = self.head(torch.relu(self.body(x)))
+                    states, last = self.rnn(x)
+                    states = self.norm(states + self.attention(states, states, states)[0])
+                    return self.out(torch.cat([states, x], dim=-1))
+            """,
+            why="Two variants whose layers fit each other, concatenation, a bidirectional network.",
+        ),
+        Example(
+            """
+            # file: parts.py
+            from torch import nn
+
+
+            class Down(nn.Module):
+                def __init__(self, a, b):
+                    super().__init__()
+                    self.conv = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b))
+
+                def forward(self, x):
+                    return self.conv(x)
+            # file: unet.py
+            import torch
+            from torch import nn
+
+            from parts import Down
+
+
+            class UNet(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.inc = nn.Conv2d(3, 64, 3, padding=1)
+                    self.down1, self.down2 = Down(64, 128), Down(128, 256)
+                    self.up1 = nn.ConvTranspose2d(256, 128, 2, stride=2)
+                    self.up2 = nn.ConvTranspose2d(256, 64, 2, stride=2)
+                    self.outc = nn.Conv2d(128, 2, 1)
+
+                def forward(self, x):
+                    a = self.inc(x)
+                    b = self.down1(a)
+                    c = self.down2(b)
+                    d = self.up2(torch.cat([self.up1(c), b], dim=1))
+                    return self.outc(torch.cat([d, a], dim=1))
+            """,
+            why="Skip connections add up to the width of the next layer.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for found in fitting.mismatches(program):
+            yield self.finding(
+                found.site,
+                f"{found.layer} takes {found.expected} {found.what}, but {found.arrives} arrive (input {found.shape}): "
+                "the forward pass fails.",
+                f"Make it for {found.arrives} {found.what}, or change what comes before it so that {found.expected} "
+                "arrive.",
+                evidence=[
+                    Hop(f"{found.arrives} {found.what} are put out here", found.source or found.site, str(found.shape)),
+                    Hop(f"and {found.expected} are expected here", found.site),
+                ],
+            )
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for failure in run.failures:

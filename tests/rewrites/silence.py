@@ -30,13 +30,26 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN201": (Where.AFTER, "what was fitted stays fitted; only a change of the data before the split can repair it"),
     "NN203": (Where.AROUND, "the pipeline is inside the data set; afterwards its transform can be replaced"),
     "NN401": (Where.AFTER, "the optimizer does not exist before; afterwards add_param_group() can repair it"),
+    "NN404": (Where.AFTER, "the layer does not exist before; afterwards its owner can call it"),
     "NN402": (Where.AFTER, "the fresh list is not registered before; afterwards its owner can register it"),
+    "NN419": (Where.SCOPE, "the network is run in the arguments of the marked call"),
     "NN502": (Where.AROUND, "the mark may stand at eval(); train() can follow it"),
     "NN505": (Where.SCOPE, "the optimizer is not named in the marked statement"),
     "NN507": (Where.AROUND, "the mark may stand at the creation of the scheduler or before the optimizer's step"),
     "NN508": (Where.AROUND, "backward can be called before the clip, and the gradients can be clipped after it"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
+
+# Rule -> why nothing that unseen code does to the objects can make the finding wrong.
+TEXTUAL: dict[str, str] = {
+    "NN312": "how softmax is called stands in the text",
+    "NN410": "how many values are returned stands in the text",
+    "NN408": "the sizes are those that the text asks for",
+    "NN403": "a misspelt name stays misspelt",
+    "NN411": "the constructor is run before anybody else has the module",
+    "NN412": "a layer that is made in forward is made in forward",
+    "NN420": "how dropout is called stands in the text",
+}
 
 
 def hand_over(files: dict[str, str], code: str) -> dict[str, str]:

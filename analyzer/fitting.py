@@ -1,0 +1,177 @@
+"""Questions about shapes that do not fit: layers in a chain, axes that were mistaken, views that mix samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..rules.finding import Site
+from .knowledge import shapes as known
+from .shapes import BATCH, Shape, batched, integer, setting
+from .values import Const, Data, Obj, Value, alternatives
+
+if TYPE_CHECKING:
+    from .program import Program
+
+
+# ---------------------------------------------------------------------------- layers in a chain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mismatch:
+    """A layer that was made for another size than what reaches it."""
+
+    site: Site
+    layer: str
+    expected: int
+    arrives: int
+    what: str
+    shape: Shape
+    source: Site | None
+
+
+def mismatches(program: Program) -> Iterator[Mismatch]:
+    """Layers whose literal input size is not the size of what the layer before them puts out."""
+    for op, (name, position, what) in known.INPUT_SIZES.items():
+        for data in _certain_layers(program, op):
+            expected = integer(setting(data, name, position))
+            shape = program.shapes.of(data.inputs[0]) if data.inputs else None
+            if expected is None or shape is None or data.site is None:
+                continue
+            arrives = shape.dim(known.axis_of(op, shape.rank))
+            if isinstance(arrives, int) and arrives != expected:
+                yield Mismatch(data.site, op, expected, arrives, what, shape, program.site_of(data.inputs[0]))
+
+
+def _certain_layers(program: Program, op: str) -> list[Data]:
+    """Uses of layers where it is known which layer it is: one of several in a list may not be the one that runs."""
+    by_site: dict[Site | None, set[object]] = {}
+    for data in program.operations(op):
+        by_site.setdefault(data.site, set()).add(data.options)
+    return [d for d in program.operations(op) if len(by_site[d.site]) == 1]
+
+
+# ---------------------------------------------------------------------------- the axis of the batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WrongAxis:
+    """A layer for sequences that takes the batch for time, or time for the batch."""
+
+    site: Site
+    layer: str
+    batch_first: bool
+    shape: Shape
+    source: Site | None
+
+
+def mistaken_axes(program: Program) -> Iterator[WrongAxis]:
+    """Recurrent and attention layers whose ``batch_first`` contradicts where the batch is."""
+    for op in known.SEQUENCE_LAYERS:
+        for data in _certain_layers(program, op):
+            first = _batch_first(data)
+            shape = program.shapes.of(data.inputs[0]) if data.inputs else None
+            if first is None or shape is None or data.site is None or shape.rank not in (None, 3):
+                continue
+            leading, second = shape.dim(0), shape.dim(1)
+            if (leading == BATCH and second != BATCH and not first) or (second == BATCH and leading != BATCH and first):
+                yield WrongAxis(data.site, op, first, shape, program.site_of(data.inputs[0]))
+
+
+def _batch_first(data: Data) -> bool | None:
+    given = data.option("batch_first")
+    layer = data.option("encoder_layer") or data.option("decoder_layer") or data.option("0")
+    if data.op in known.STACKS:
+        if type(layer) is not Obj or layer.hidden or not isinstance(layer.cls, str):
+            return None
+        given = layer.argument("batch_first")
+    if any(k in ("*", "**") or (k.isdigit() and data.op not in known.STACKS) for k, _ in data.options):
+        return None
+    if given is None:
+        return False
+    return given.value if type(given) is Const and isinstance(given.value, bool) else None
+
+
+# ---------------------------------------------------------------------------- squeeze without a dimension
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Squeezed:
+    """``squeeze()`` of something that has a batch axis, which a last batch of one sample loses."""
+
+    site: Site
+    shape: Shape
+    loader: Obj
+    loss: Site | None
+    """A loss that the result goes into and that does not take a batch without its axis."""
+
+
+def squeezed_batches(program: Program) -> Iterator[Squeezed]:
+    """Every ``squeeze()`` without a dimension on a batch of a loader that keeps its last, incomplete batch."""
+    strict = _strict_losses(program)
+    for data in program.operations("squeeze"):
+        if len(data.inputs) != 1 or data.options or data.site is None:
+            continue
+        shape = program.shapes.of(data.inputs[0])
+        if shape is None or shape.dim(0) != BATCH:
+            continue
+        loaders = [v for v in program.loaders(data.inputs[0]) if batched(program, v)]
+        if loaders and all(_keeps_last(v) for v in loaders):
+            yield Squeezed(data.site, shape, loaders[0], strict.get(data))
+
+
+def _keeps_last(loader: Obj) -> bool:
+    given = loader.argument("drop_last")
+    return given is None or (type(given) is Const and given.value is False)
+
+
+def _strict_losses(program: Program) -> dict[Value, Site]:
+    """What goes straight into losses that refuse arguments of unequal shape."""
+    found: dict[Value, Site] = {}
+    for use in program.losses:
+        if use.loss.function in known.STRICT_LOSSES:
+            for value in (use.prediction, use.target):
+                for v in alternatives(value) if value is not None else ():
+                    while type(v) is Data and v.op in known.SAME_SHAPE and v.inputs:
+                        v = v.inputs[0]
+                    found.setdefault(v, use.site)
+    return found
+
+
+# ---------------------------------------------------------------------------- softmax
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Softmax:
+    """A softmax over an axis that holds no classes. ``fault``: ``batch``, ``single``, ``implicit`` or ``unsaid``."""
+
+    site: Site
+    op: str
+    fault: str
+    shape: Shape | None
+
+
+def softmaxes(program: Program) -> Iterator[Softmax]:
+    """Softmax over the batch, over a single number, or over an axis that torch had to guess."""
+    for op in known.SOFTMAXES:
+        for data in program.operations(op):
+            if data.site is None or not data.inputs or any(k in ("*", "**") for k, _ in data.options):
+                continue
+            given = data.option("dim") if op[:1].isupper() else data.option("dim", 1)
+            shape = program.shapes.of(data.inputs[0])
+            if given is None or (type(given) is Const and given.value is None):
+                fault = "implicit" if shape is not None and shape.rank == 3 else "unsaid"
+                if not any(k.isdigit() for k, _ in data.options):
+                    yield Softmax(data.site, op, fault, shape)
+            elif shape is not None and (at := integer(given)) is not None:
+                size = shape.dim(at)
+                if size == 1:
+                    yield Softmax(data.site, op, "single", shape)
+                elif size == BATCH and _only_batch(shape):
+                    yield Softmax(data.site, op, "batch", shape)
+
+
+def _only_batch(shape: Shape) -> bool:
+    """Whether the scores are one row of classes for each sample."""
+    return shape.rank == 2 and shape.dim(0) == BATCH and isinstance(shape.dim(1), int) and shape.dim(1) != 1

@@ -1,0 +1,58 @@
+"""What the interpreter notes down beside effects: facts about places that rules ask for later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ..rules.finding import Site
+from .values import Data, Obj, Value
+
+Conditions = tuple[tuple[Value, bool], ...]
+"""What is known to hold at a place: conditions of the branches around it, each with its answer."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """Facts that are no effects. ``assumed`` is what holds at the present place of the interpreter."""
+
+    assumed: list[tuple[Value, bool]] = field(default_factory=list)
+    bases: list[int] = field(default_factory=list)
+    """How many conditions held where each forward pass that is running began."""
+    operations: dict[Data, list[Conditions]] = field(default_factory=dict)
+    """Operations of forward passes whose surrounding matters (dropout), with the conditions of each visit."""
+    made_inside: dict[Obj, tuple[Obj, Conditions]] = field(default_factory=dict)
+    """Objects made while a module ran forward: the module, and the conditions around."""
+    initialised: set[Value] = field(default_factory=set)
+    """Modules on which the constructor of ``nn.Module`` (or code that cannot be seen) was run."""
+    premature: dict[Obj, tuple[str, Site]] = field(default_factory=dict)
+    """Modules that were given a layer or parameter before that: its name and place."""
+    read: set[tuple[Value, str]] = field(default_factory=set)
+    """Attributes that were read: (object, name)."""
+    unpacked: dict[Value, int] = field(default_factory=dict)
+    """Values that were unpacked into so many names."""
+    collated: dict[Obj, Value] = field(default_factory=dict)
+    """Loaders with a collate function that is seen: what it makes of a list of samples."""
+    direct: dict[Site, Value] = field(default_factory=dict)
+    """Calls of ``module.forward(...)`` by name: the module."""
+
+    @contextmanager
+    def under(self, condition: Value, answer: bool) -> Iterator[None]:
+        """The one arm of a branch that is known to be taken."""
+        known = len(self.assumed)
+        self.assumed.append((condition, answer))
+        try:
+            yield
+        finally:
+            del self.assumed[known:]
+
+    def holds(self) -> Conditions:
+        """The conditions around the present place, inside the outermost forward pass."""
+        return tuple(self.assumed[self.bases[0] if self.bases else 0 :])
+
+    def operation(self, data: Data) -> None:
+        """An operation takes place here."""
+        visits = self.operations.setdefault(data, [])
+        if len(visits) < 8:
+            visits.append(self.holds())

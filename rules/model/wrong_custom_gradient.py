@@ -1,0 +1,281 @@
+"""NN410: a custom autograd function returns the wrong number of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...analyzer import custom
+from ..finding import Finding, Hop, Severity
+from ..rule import Example, Rule
+
+if TYPE_CHECKING:
+    from ...analyzer.program import Program
+
+
+class WrongCustomGradient(Rule):
+    """The backward of a custom autograd function does not return one gradient for each argument of forward.
+
+    ## What it is
+
+    A subclass of `torch.autograd.Function` computes its own gradients. `backward` must return one value for each
+    argument that `forward` takes behind `ctx`, in the same order, and None for what has no gradient (numbers, flags,
+    labels). Here there are fewer, or more that are not None: an argument was added to `forward` and forgotten in
+    `backward`.
+
+    ## Why it hurts training
+
+    Torch refuses at the first backward pass: "returned an incorrect number of gradients". If the function is used in a
+    branch that is rarely taken, so rare is the error. As long as nobody differentiates through it, all seems well.
+
+    ## How it is told apart from code that only looks alike
+
+    - Additional None at the end are allowed.
+    - `forward(ctx, *args)` takes any number.
+    - With `setup_context`, `forward` has no `ctx`.
+    - What `backward` returns must be seen as one tuple or one tensor on every path; a list that is built is not judged.
+    - Surrogate gradients (straight-through, gradient reversal) are intended: values are not judged, only their number.
+
+    ## What to do
+
+    Return a tuple with one entry for each argument of `forward`, in their order:
+
+    ```python
+    @staticmethod
+    def forward(ctx, x, scale): ...
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.scale, None  # one for x, one for scale
+    ```
+    """
+
+    code = "NN410"
+    name = "wrong-custom-gradient"
+    points = (22, 26)
+    severity = Severity.ERROR
+    triggers = ("save_for_backward", "saved_tensors", "needs_input_grad", "ctx", "staticmethod")
+
+    bad = [
+        Example(
+            """
+            import torch
+
+
+            class GradReverse(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, x, alpha):
+                    ctx.alpha = alpha
+                    return x.view_as(x)
+
+                @staticmethod
+                def backward(ctx, grad_output):  # <-- NN410
+                    return grad_output.neg() * ctx.alpha
+
+
+            def reverse(x):
+                return GradReverse.apply(x, 0.5)
+            """,
+            why="The gradient of alpha is missing.",
+        ),
+        Example(
+            """
+            from torch.autograd import Function
+
+
+            class Linear(Function):
+                @staticmethod
+                def forward(ctx, x, weight, bias):
+                    ctx.save_for_backward(x, weight)
+                    return x @ weight.t() + bias
+
+                @staticmethod
+                def backward(ctx, grad):  # <-- NN410
+                    x, weight = ctx.saved_tensors
+                    return grad @ weight, grad.t() @ x
+            """,
+            why="Two gradients for three tensors.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Quantise(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, x, bits, signed=True):
+                    scale = 2**bits - 1
+                    return torch.round(x * scale) / scale
+
+                @staticmethod
+                def backward(ctx, grad):  # <-- NN410
+                    if ctx.needs_input_grad[0]:
+                        return grad, None
+                    return None, None
+
+
+            class QuantLinear(nn.Module):
+                def __init__(self, a, b):
+                    super().__init__()
+                    self.fc = nn.Linear(a, b)
+
+                def forward(self, x):
+                    return self.fc(Quantise.apply(x, 4))
+            """,
+            why="A flag was added to forward and not to backward.",
+        ),
+        Example(
+            """
+            # file: ops.py
+            import torch
+
+
+            class Clamp(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, x, low):
+                    ctx.save_for_backward(x)
+                    ctx.low = low
+                    return x.clamp(min=low)
+
+                @staticmethod
+                def backward(ctx, grad):  # <-- NN410
+                    (x,) = ctx.saved_tensors
+                    inside = (x >= ctx.low).float()
+                    return grad * inside, None, inside
+            # file: model.py
+            import torch
+
+            from ops import Clamp
+
+
+            def activate(x):
+                return Clamp.apply(x, 0.0)
+            """,
+            why="A third value that is no gradient of anything.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+
+
+            class GradReverse(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, x, alpha):
+                    ctx.alpha = alpha
+                    return x.view_as(x)
+
+                @staticmethod
+                def backward(ctx, grad_output):
+                    return grad_output.neg() * ctx.alpha, None
+
+
+            class Round(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, x):
+                    return torch.round(x)
+
+                @staticmethod
+                def backward(ctx, grad):
+                    return grad, None, None
+            """,
+            why="One for each, and None at the end.",
+        ),
+        Example(
+            """
+            import torch
+
+
+            class Checkpoint(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, run, *args):
+                    ctx.run = run
+                    ctx.save_for_backward(*args)
+                    return run(*args)
+
+                @staticmethod
+                def backward(ctx, *grads):
+                    args = [a.detach().requires_grad_() for a in ctx.saved_tensors]
+                    with torch.enable_grad():
+                        out = ctx.run(*args)
+                    torch.autograd.backward(out, grads)
+                    return (None,) + tuple(a.grad for a in args)
+
+
+            class Many(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, a, b, c):
+                    ctx.save_for_backward(a, b, c)
+                    return a * b * c
+
+                @staticmethod
+                def backward(ctx, grad):
+                    grads = []
+                    for i, t in enumerate(ctx.saved_tensors):
+                        grads.append(grad * t if ctx.needs_input_grad[i] else None)
+                    return tuple(grads)
+            """,
+            why="Any number of arguments, and gradients that are collected.",
+        ),
+        Example(
+            """
+            import torch
+
+
+            class Square(torch.autograd.Function):
+                @staticmethod
+                def forward(x, power):
+                    return x**power
+
+                @staticmethod
+                def setup_context(ctx, inputs, output):
+                    x, power = inputs
+                    ctx.save_for_backward(x)
+                    ctx.power = power
+
+                @staticmethod
+                def backward(ctx, grad):
+                    (x,) = ctx.saved_tensors
+                    return grad * ctx.power * x ** (ctx.power - 1), None
+            """,
+            why="With setup_context, forward has no ctx.",
+        ),
+        Example(
+            """
+            # file: tape.py
+            class Function:
+                def __init__(self):
+                    self.saved = []
+            # file: ops.py
+            from tape import Function
+
+
+            class Multiply(Function):
+                @staticmethod
+                def forward(ctx, a, b):
+                    ctx.saved = [a, b]
+                    return a * b
+
+                @staticmethod
+                def backward(ctx, grad):
+                    return grad
+            """,
+            why="A small automatic differentiation of one's own.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for found in custom.wrong_counts(program):
+            yield self.finding(
+                found.site,
+                f"forward of {found.name} takes {found.expected} arguments behind `ctx`, and backward returns "
+                f"{found.returned} gradients: torch refuses at the first backward pass.",
+                "Return one value for each argument of forward, None where there is no gradient.",
+                evidence=[
+                    Hop(f"forward takes {found.expected} arguments", found.forward),
+                    Hop(f"backward returns {found.returned} values", found.site),
+                ],
+            )
