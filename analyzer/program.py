@@ -150,6 +150,37 @@ class Program:
         """The kept effects of these kinds along every path; None where there are too many."""
         return fx.paths(block, kinds, keep)
 
+    def named_only(self, method: str) -> frozenset[Value]:
+        """Things of which a statement names this method without calling it (``model.eval``)."""
+        return frozenset(
+            owner
+            for e, _ in self.effects("idle")
+            if e.inputs and type(e.inputs[0]) is Const and e.inputs[0].value == method
+            for owner in alternatives(e.subject)
+        )
+
+    def role(self, owner: Value, method: str) -> bool | None:
+        """Whether a thing is one that training calls this method on: an optimizer, a module, a loss. None: perhaps."""
+        answers = {self._role(v, method) for v in alternatives(owner) if not is_none(v)}
+        return answers.pop() if len(answers) == 1 else None
+
+    def _role(self, owner: Value, method: str) -> bool | None:
+        if type(owner) is Obj:
+            module, optimizer = self.is_module(owner), self.is_optimizer(owner)
+            if method in ("eval", "train"):
+                return module
+            return optimizer or (method == "zero_grad" and module) or (method == "step" and self.is_scheduler(owner))
+        if type(owner) is not Data:
+            return False
+        if method == "backward":
+            return not watching.is_opaque(owner) or None
+        if not watching.is_opaque(owner):
+            return False
+        used = self.uses(owner)
+        if method in ("eval", "train"):
+            return True if self.is_called(owner) and used & {"parameters", "state_dict", "eval", "train"} else None
+        return True if self.is_optimizer(owner) else None
+
     # ------------------------------------------------------------------ losses and numbers
 
     @cached_property
@@ -477,6 +508,15 @@ class Program:
         found.update(modules_behind)
         return bool(modules_behind)
 
+    def owners_of(self, parameters: Value) -> frozenset[Value]:
+        """Modules whose parameters an expression holds, as far as they are known; the module itself for a module."""
+        return self.owners(parameters)[0] | {parameters}
+
+    @cached_property
+    def grads_written(self) -> bool:
+        """Whether some ``.grad`` is assigned by hand."""
+        return any(name == "grad" for _, name in self._run.assigned)
+
     def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
         """Whose parameters an optimizer was given, and whether that is all."""
         if type(optimizer) is Union:
@@ -556,6 +596,10 @@ class Program:
     def is_frozen(self, module: Value) -> bool:
         """Whether some parameter of the module, or of what contains it, was told not to require gradients."""
         return any(m in self._frozen for m in (*self.family(module), *self.descendants(module)))
+
+    def frozen_itself(self, module: Value) -> bool:
+        """Whether the module itself was told not to require gradients, or to require them."""
+        return module in self._frozen
 
     def training_forwards(self, root: Root) -> Sequence[Effect]:
         """Forward passes of a root whose outputs a backward pass reaches."""

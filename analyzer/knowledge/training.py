@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..values import Obj
+
 LOADER = "torch.utils.data.DataLoader"
 
 SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -25,6 +30,18 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "torch.nn.MultiheadAttention": ("embed_dim", "num_heads", "dropout"),
     "torch.nn.TransformerEncoderLayer": ("d_model", "nhead", "dim_feedforward", "dropout"),
     "torch.nn.Dropout": ("p", "inplace"),
+    "torch.autocast": ("device_type", "dtype", "enabled"),
+    "torch.amp.autocast": ("device_type", "dtype", "enabled"),
+    "torch.cuda.amp.autocast": ("enabled", "dtype"),
+    "torch.cpu.amp.autocast": ("enabled", "dtype"),
+    "torch.utils.data.DistributedSampler": ("dataset", "num_replicas", "rank", "shuffle", "seed", "drop_last"),
+    "torch.optim.SGD": ("params", "lr", "momentum", "dampening", "weight_decay", "nesterov"),
+    "torch.optim.Adam": ("params", "lr", "betas", "eps", "weight_decay"),
+    "torch.optim.AdamW": ("params", "lr", "betas", "eps", "weight_decay"),
+    "torch.optim.NAdam": ("params", "lr", "betas", "eps", "weight_decay"),
+    "torch.optim.RAdam": ("params", "lr", "betas", "eps", "weight_decay"),
+    "torch.optim.Adamax": ("params", "lr", "betas", "eps", "weight_decay"),
+    "torch.optim.RMSprop": ("params", "lr", "alpha", "eps", "weight_decay", "momentum"),
     "torch.nn.Softmax": ("dim",),
     "torch.nn.LogSoftmax": ("dim",),
     "torch.optim.lr_scheduler.OneCycleLR": ("optimizer", "max_lr", "total_steps", "epochs", "steps_per_epoch"),
@@ -80,11 +97,21 @@ NO_GRAD: frozenset[str] = frozenset(("torch.no_grad", "torch.inference_mode"))
 ENABLE_GRAD: frozenset[str] = frozenset(("torch.enable_grad",))
 SET_GRAD: frozenset[str] = frozenset(("torch.set_grad_enabled",))
 
+AUTOCASTS: frozenset[str] = frozenset(
+    ("torch.autocast", "torch.amp.autocast", "torch.cuda.amp.autocast", "torch.cpu.amp.autocast")
+)
+"""Contexts that run operations in a half-precision number type."""
+_DEVICES = {"torch.cuda.amp.autocast": "cuda", "torch.cpu.amp.autocast": "cpu"}
+_DEFAULTS = {"cuda": "float16", "cpu": "bfloat16", "mps": "float16", "xpu": "bfloat16"}
+
 SELF_METHODS: frozenset[str] = frozenset(
     """to cuda cpu float double half bfloat16 type share_memory requires_grad_ apply to_empty xpu ipu compile
     contiguous pin_memory""".split()
 )
 """Methods of modules (and of things that may be modules) that return the object itself."""
+
+VARIABLES: frozenset[str] = frozenset(("torch.autograd.Variable", "torch.autograd.variable.Variable"))
+"""What a tensor had to be wrapped in once; ``volatile=True`` switched gradients off for all that is made of it."""
 
 SAME: frozenset[str] = frozenset(
     (
@@ -109,6 +136,23 @@ SAME: frozenset[str] = frozenset(
     )
 )
 """Calls that hand on what they are given as far as iterating is concerned (``typing.cast``: its second argument)."""
+
+
+def autocast_type(context: Obj) -> str | None:
+    """The number type of an autocast: None where it is switched off, ``?`` where that cannot be told."""
+    from ..values import Const, Library
+
+    enabled, dtype, device = (context.argument(name) for name in ("enabled", "dtype", "device_type"))
+    if type(enabled) is Const and enabled.value is False:
+        return None
+    if context.hidden or not (enabled is None or (type(enabled) is Const and enabled.value is True)):
+        return "?"
+    if type(dtype) is Library:
+        return dtype.path.rsplit(".", 1)[-1].replace("half", "float16")
+    if dtype is not None and not (type(dtype) is Const and dtype.value is None):
+        return "?"
+    name = device.value if type(device) is Const else _DEVICES.get(str(context.cls))
+    return _DEFAULTS.get(name.split(":")[0], "?") if isinstance(name, str) else "?"
 
 
 def is_optimizer(path: str) -> bool:

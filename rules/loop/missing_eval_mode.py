@@ -792,6 +792,8 @@ class MissingEvalMode(Rule):
             layer = program.train_dependent(forward.subject)
             if forward.mode is not True or not forward.intact or layer is None:
                 continue
+            if forward.subject in program.named_only("eval"):
+                continue  # NN516 names the cause
             yield self.finding(
                 forward.site,
                 "The model is evaluated in training mode: no `eval()` reaches this forward pass, so dropout stays on "

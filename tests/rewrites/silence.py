@@ -33,10 +33,18 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN402": (Where.AFTER, "the fresh list is not registered before; afterwards its owner can register it"),
     "NN502": (Where.AROUND, "the mark may stand at eval(); train() can follow it"),
     "NN505": (Where.SCOPE, "the optimizer is not named in the marked statement"),
+    "NN506": (Where.SCOPE, "the optimizer is not named in the marked statement"),
     "NN507": (Where.AROUND, "the mark may stand at the creation of the scheduler or before the optimizer's step"),
     "NN508": (Where.AROUND, "backward can be called before the clip, and the gradients can be clipped after it"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
+
+# Rule -> why nothing that unseen code does to the objects can make its finding wrong.
+FIXED: dict[str, str] = {
+    "NN515": "a state is live, whatever was done to the model; it cannot be copied in place",
+    "NN609": "code that is handed the model alone cannot give its new layer to the optimizer",
+    "NN516": "a statement that calls nothing does nothing, whatever was done before or after",
+}
 
 
 def hand_over(files: dict[str, str], code: str) -> dict[str, str]:
