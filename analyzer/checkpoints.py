@@ -10,7 +10,7 @@ from . import effects as fx
 from . import watching
 from .effects import Effect
 from .interpret import Root
-from .knowledge import tensors
+from .knowledge import modules, tensors
 from .values import Data, Mapping, Obj, Value, alternatives, constant
 from .values import Sequence as Items
 
@@ -125,7 +125,7 @@ def loaded_and_not_switched(program: Program) -> Iterator[WrongMode]:
             if restore is None or forward.site in elsewhere or forward.result in program.discarded:
                 continue
             layer = program.train_dependent(forward.subject)
-            if layer is not None and _real_data(program, forward):
+            if layer is not None and _real_data(program, forward) and _asks_mode(program, forward):
                 yield WrongMode(restore, forward, layer)
 
 
@@ -137,12 +137,29 @@ def _real_data(program: Program, forward: Effect) -> bool:
     return bool(forward.inputs)
 
 
+def _asks_mode(program: Program, forward: Effect) -> bool:
+    """Whether a layer that behaves differently in training was seen to run in the pass."""
+    return any(
+        type(v) is Data and v.op in _MODAL for part in watching.flat(forward.result) for v in program.history(part)
+    )
+
+
+_MODAL = (
+    modules.TRAIN_DEPENDENT_FUNCTIONS
+    | {cls.removeprefix("torch.nn.") for cls in (*modules.TRAIN_DEPENDENT, *modules.DROPOUT_ARGUMENT)}
+    | {"torchvision.models"}
+)
 _CONVERTS = frozenset(("tensor", "as_tensor", "from_numpy"))
 
 
 def unread_reports(program: Program) -> Iterator[Effect]:
     """``load_state_dict(..., strict=False)`` whose report of missing and unexpected keys nobody reads."""
+    loads: dict[Value, set[object]] = {}
+    for effect, _ in program.effects("restore"):
+        loads.setdefault(effect.subject, set()).add(effect.site)
     for effect, _ in program.effects("restore"):
         unread = constant(effect.inputs[1]) is False and effect.result in program.discarded
-        if unread and program.untouched(effect.subject):
+        # What was picked by name, or is one of several parts, is meant to leave something out.
+        whole = all(type(v) is Data and not program.uses(v) - READS for v in alternatives(effect.inputs[0]))
+        if unread and whole and program.untouched(effect.subject) and len(loads[effect.subject]) == 1:
             yield effect

@@ -21,7 +21,7 @@ class Effect:
     """Something done to ``subject`` at ``site``.
 
     Kinds: ``backward`` (subject: the loss), ``step``, ``zero_grad``, ``clip``, ``unscale``, ``mode``
-    (``detail``: a constant, True for train), ``forward`` (a module or an unknown callable was
+    (``inputs``: a constant, True for train), ``forward`` (a module or an unknown callable was
     called), ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``,
     ``fit``, ``split``, ``shuffle``, ``freeze``, ``attach`` (a module got a module or parameter as its
     attribute), ``snapshot`` and ``restore`` (``state_dict``, ``load_state_dict``), ``save``, ``wrap`` (by

@@ -61,8 +61,9 @@ def call_method(run: Interpreter, owner: Value, name: str, args: Arguments, site
         present = [v for v in owner.alternatives if not is_none(v)]
         if len(present) == 1:
             owner = present[0]
-    if type(owner) is Data or type(owner) is Obj:
-        run.uses.setdefault(owner, set()).add(name)
+    for option in alternatives(owner):
+        if type(option) is Data or type(option) is Obj:
+            run.uses.setdefault(option, set()).add(name)
     if type(owner) is Obj and owner.cls in ("list", "set"):
         return _list_method(run, owner, name, args, site)
     if (type(owner) is Obj and owner.cls == "dict") or type(owner) is Mapping:
@@ -122,7 +123,7 @@ def _backward(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Va
     opaque_owner = access.is_entity(owner) or type(owner) is Obj
     subject = first if first is not None and opaque_owner and _may_be_loss(first) else owner
     kept = next((v for k, v in args if k == "retain_graph"), run.space.false)
-    run.emit("backward", subject, site, inputs=(kept,))
+    run.emit("backward", subject, site, inputs=(kept,), intact=subject is owner)
     return run.space.none
 
 

@@ -544,6 +544,24 @@ class Program:
         """Names of the library methods called on a thing."""
         return self._run.uses.get(value, set())
 
+    def users_of(self, method: str) -> list[Value]:
+        """Things on which a method of this name is called."""
+        return [value for value, names in self._run.uses.items() if method in names]
+
+    @cached_property
+    def called_names(self) -> frozenset[str]:
+        """Last names of all that is called without being followed, in small letters."""
+        names: set[str] = set()
+        for data in self.operations("call"):
+            callee = data.inputs[0] if data.inputs else None
+            if type(callee) is Data and callee.op.startswith("."):
+                names.add(callee.op[1:].lower())
+            elif type(callee) is Data and callee.op == "name" and type(callee.inputs[-1]) is Const:
+                names.add(str(callee.inputs[-1].value).lower())
+            else:
+                names.add(str(getattr(callee, "path", "")).rsplit(".", 1)[-1].lower())
+        return frozenset(names)
+
     def loaded(self, module: Value) -> bool:
         """Whether weights are loaded into the module alone; where trained ones are loaded too, a run is resumed."""
         if not self.uses(module) & LOADS:
@@ -622,6 +640,19 @@ class Program:
             ):
                 found.setdefault(id(root), []).append(effect)
         return found
+
+    @cached_property
+    def trained_on(self) -> frozenset[Value]:
+        """Everything that goes into a loss that is backpropagated, by a loop here or by Lightning."""
+        losses = [e.subject for e, _ in self.effects("backward")]
+        losses += [
+            root.result
+            for root in self.roots
+            if root.owner is not None
+            and root.method == "training_step"
+            and root.owner.library_bases & modules.LIGHTNING_BASES
+        ]
+        return frozenset(self.ancestry(losses))
 
     def scaler_of(self, loss: Value) -> Value | None:
         """The GradScaler that scaled a loss."""
@@ -744,6 +775,10 @@ class Program:
     def sliced_at(self, data: Data) -> Site | None:
         """Where a slice was taken."""
         return self._run.sliced.get(data)
+
+    def compared_at(self, data: Data) -> Site | None:
+        """Where a comparison was made."""
+        return self._run.compared.get(data)
 
     @cached_property
     def _operations(self) -> dict[str, list[Data]]:

@@ -67,6 +67,23 @@ ITERABLE_DATASETS: frozenset[str] = frozenset(
     ("torch.utils.data.IterableDataset", "torch.utils.data.ChainDataset", "torch.utils.data.IterDataPipe")
 )
 
+DISTRIBUTED_SAMPLER = "torch.utils.data.DistributedSampler"
+SEEDS: tuple[str, ...] = (
+    "manual_seed",
+    "seed",
+    "random.seed",
+    "torch.cuda.manual_seed",
+    "torch.cuda.manual_seed_all",
+    "pytorch_lightning.seed_everything",
+    "lightning_fabric.seed_everything",
+    "accelerate.utils.set_seed",
+    "transformers.set_seed",
+    "ignite.utils.manual_seed",
+    "fastai.torch_core.set_seed",
+    "monai.utils.set_determinism",
+)
+"""Operations that seed a generator of random numbers."""
+
 OPTIMIZER_FAMILIES = (
     "torch.optim.",
     "apex.optimizers.",
@@ -75,6 +92,17 @@ OPTIMIZER_FAMILIES = (
     "transformers.Adafactor",
     "bitsandbytes.optim.",
 )
+USUAL_RATES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("Adam", "AdamW", "NAdam", "RAdam", "AdamP", "Lamb"), (1e-7, 0.05)),
+    "Adamax": (1e-7, 0.1),
+    "RMSprop": (1e-7, 0.05),
+    "Lion": (1e-8, 0.01),
+    "SGD": (1e-6, 30.0),
+}
+"""The smallest and the largest rate that is of any use for a network of several layers."""
+FINE_TUNING = 1e-3
+"""The rate from which on Adam and its kin wipe out what a pretrained transformer knows."""
+
 METRIC_SCHEDULERS: frozenset[str] = frozenset(("torch.optim.lr_scheduler.ReduceLROnPlateau",))
 EPOCH_SCHEDULERS: frozenset[str] = frozenset(
     f"torch.optim.lr_scheduler.{name}" for name in ("StepLR", "MultiStepLR", "CosineAnnealingLR", "ExponentialLR")

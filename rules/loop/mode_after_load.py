@@ -34,8 +34,9 @@ class ModeAfterLoad(Rule):
     - A model without dropout and batch normalization predicts the same in both modes.
     - Trying a model out on `torch.randn(...)` is a test of shapes.
     - A loop over evaluation data is `missing-eval-mode`.
-    - With `strict=False`, reading the result (`missing, unexpected = ...`, printing it, an assertion) is enough; as
-      the missing keys may be meant, the finding is `likely`.
+    - With `strict=False`, reading the result (`missing, unexpected = ...`, printing it, an assertion) is enough, and
+      a state that was picked by name or edited is meant to leave something out. As the missing keys may be meant in
+      other cases too, this finding is `likely` and mere advice (`info`).
 
     ## What to do
 
@@ -304,4 +305,5 @@ class ModeAfterLoad(Rule):
                 "Look at the result: `print(model.load_state_dict(state, strict=False))`, or check its `missing_keys`.",
                 evidence=[Hop("missing and unexpected keys are ignored here", restore.site)],
                 confidence=Confidence.LIKELY,
+                severity=Severity.INFO,
             )

@@ -36,6 +36,7 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN506": (Where.SCOPE, "the optimizer is not named in the marked statement"),
     "NN507": (Where.AROUND, "the mark may stand at the creation of the scheduler or before the optimizer's step"),
     "NN508": (Where.AROUND, "backward can be called before the clip, and the gradients can be clipped after it"),
+    "NN802": (Where.AFTER, "the sampler does not exist before; afterwards set_epoch() can be called on it"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
 
@@ -43,6 +44,9 @@ DEFAULT = (Where.ARGUMENTS, "")
 FIXED: dict[str, str] = {
     "NN515": "a state is live, whatever was done to the model; it cannot be copied in place",
     "NN609": "code that is handed the model alone cannot give its new layer to the optimizer",
+    "NN702": "what is handed over at the marked line has been computed before",
+    "NN804": "advice: a call that cannot be seen is taken for a seed only if its name says so",
+    "NN805": "what a file may do when it is loaded does not depend on anything else",
     "NN516": "a statement that calls nothing does nothing, whatever was done before or after",
 }
 
