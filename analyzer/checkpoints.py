@@ -11,7 +11,7 @@ from . import watching
 from .effects import Effect
 from .interpret import Root
 from .knowledge import modules, tensors
-from .values import Data, Mapping, Obj, Value, alternatives, constant
+from .values import Const, Data, Mapping, Obj, Value, alternatives, constant
 from .values import Sequence as Items
 
 if TYPE_CHECKING:
@@ -96,6 +96,27 @@ def _outlived(program: Program, root: Root, state: Value) -> LiveState | None:
             elif taken is not None and step is not None:
                 return LiveState(taken, step, effect)
     return None
+
+
+_COMPARES = frozenset((">", "<", ">=", "<="))
+
+
+def second_names(program: Program) -> Iterator[tuple[Effect, Effect]]:
+    """``best = model`` where a score is compared, in a loop that trains the model: (the naming, a step)."""
+    for loop in program.loops:
+        if loop.node.exact:
+            continue
+        step = next((e for e in fx.effects(loop.body) if e.kind == "step" and program.is_optimizer(e.subject)), None)
+        if step is None:
+            continue
+        trained = {e.subject for e in program.training_forwards(loop.root)}
+        for node in fx.branches(loop.body):
+            key = node.key
+            if type(key) is not Data or key.op not in _COMPARES or any(type(v) is Const for v in key.inputs):
+                continue
+            named = [[e for e in fx.effects(arm) if e.kind == "alias"] for _, arm in node.arms]
+            if sum(map(bool, named)) == 1:
+                yield from ((e, step) for arm in named for e in arm if e.subject in trained)
 
 
 # ---------------------------------------------------------------------------- after loading

@@ -349,8 +349,14 @@ def _assign(run: Interpreter, s: ir.Assign, frame: Frame) -> None:
     value = run.evaluate(s.value, frame)
     if type(s.value) is ir.BinOp and s.value.op == "+" and _same_place(s.value.left, s.targets[0]):
         _accumulated(run, s.value, value, frame)
+    if type(s.value) in (ir.Name, ir.Attribute) and run.loop is not None and _may_be_model(value):
+        run.emit("alias", value, run.site(s.site))
     for target in s.targets:
         expressions.assign(run, target, value, frame, run.site(s.site))
+
+
+def _may_be_model(value: Value) -> bool:
+    return access.is_entity(value) and not (type(value) is Obj and value.cls in ("list", "dict", "set"))
 
 
 def _accumulated(run: Interpreter, added: ir.BinOp, result: Value, frame: Frame) -> None:

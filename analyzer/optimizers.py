@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import effects as fx
 from . import watching
-from .effects import Block, BranchNode, Effect
+from .effects import Block, Effect
 from .interpret import Root
 from .knowledge import modules, training
 from .values import Data, Obj, Value, alternatives, constant
@@ -109,6 +109,8 @@ def _pretrained(program: Program, owners: frozenset[Value]) -> bool:
 def choices(program: Program) -> Iterator[tuple[Obj, str]]:
     """Optimizers with a better relative: ``decay`` (Adam with L2), ``momentum`` (plain SGD on a deep network)."""
     for optimizer, _ in plain_optimizers(program):
+        if not program.untouched(optimizer):
+            continue
         name = short_name(optimizer)
         decay = constant(optimizer.argument("weight_decay"))
         if (
@@ -136,7 +138,9 @@ def unclipped_recurrences(program: Program) -> Iterator[tuple[Effect, Data]]:
         return
     for root in program.roots:
         seen = list(fx.effects(root.block))
-        if not any(e.kind == "step" and program.is_optimizer(e.subject) and not e.inputs for e in seen):
+        steps = [e for e in seen if e.kind == "step" and program.is_optimizer(e.subject)]
+        # Code that cannot be seen may clip what it has hold of.
+        if not steps or any(e.inputs or not program.untouched(e.subject) for e in steps):
             continue
         for backward in seen:
             if backward.kind == "backward" and backward.intact:
@@ -215,27 +219,18 @@ def unscaled_accumulations(program: Program) -> Iterator[tuple[Effect, Effect]]:
             continue
         every = [s for s in steps if _counted(program, loop.body, s)]
         cleared = all(_counted(program, loop.body, z) for z in zeros)
-        if every and len(every) == len(steps) and cleared and all(_is_mean_loss(e.subject) for e in backward):
+        known = all(program.untouched(s.subject) for s in steps)
+        if known and every and len(every) == len(steps) and cleared and all(_is_mean_loss(e.subject) for e in backward):
             yield backward[0], steps[0]
 
 
 def _counted(program: Program, block: Block, effect: Effect) -> bool:
     """Whether an effect is in a branch whose condition counts the batches (``i % 4 == 0``)."""
-    for node in _branches(block):
+    for node in fx.branches(block):
         inside = any(e is effect for _, arm in node.arms for e in fx.effects(arm))
         if inside and node.key is not None and "%" in _ops(program, node.key):
             return True
     return False
-
-
-def _branches(block: Block) -> Iterator[BranchNode]:
-    for node in block:
-        if type(node) is BranchNode:
-            yield node
-            for _, arm in node.arms:
-                yield from _branches(arm)
-        elif type(node) is fx.CallNode:
-            yield from _branches(node.body)
 
 
 def _is_mean_loss(value: Value) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import checkpoints
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ class BestWeightsByReference(Rule):
 
     `state_dict()` copies nothing: its tensors are the parameters themselves, and every optimizer step changes them in
     place. A script that keeps `best = model.state_dict()` when the validation score improves, trains on, and at the
-    end restores or saves `best`, restores the *last* weights. The same goes for weights that are kept to start afresh
-    (`initial = model.state_dict()` before several runs).
+    end restores or saves `best`, restores the *last* weights. `best_model = model` is worse still: it is only a
+    second name. The same goes for weights that are kept to start afresh (`initial = model.state_dict()` before
+    several runs).
 
     ## Why it hurts training
 
@@ -31,7 +32,10 @@ class BestWeightsByReference(Rule):
 
     ## How it is told apart from code that only looks alike
 
-    - `copy.deepcopy(model.state_dict())` and `{k: v.clone() for k, v in model.state_dict().items()}` are copies.
+    - `best = model` is judged where a score is compared in a loop that goes on to train the model; as the name may mean
+      something else, the finding is `likely`.
+    - `copy.deepcopy(model)`, `copy.deepcopy(model.state_dict())` and `{k: v.clone() for k, v in
+      model.state_dict().items()}` are copies.
     - `torch.save(model.state_dict(), path)` writes the numbers of that moment.
     - A state that is restored or saved before the next step is still what it was.
     - `target.load_state_dict(model.state_dict())` copies the numbers into another network.
@@ -203,6 +207,36 @@ class BestWeightsByReference(Rule):
             """,
             why="Every fold is meant to start from the first weights.",
         ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            def fit(model, train_loader, x_valid, y_valid, epochs):
+                optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+                best_model, best_loss = None, float("inf")
+                for epoch in range(epochs):
+                    for x, y in train_loader:
+                        optimizer.zero_grad()
+                        F.mse_loss(model(x), y).backward()
+                        optimizer.step()
+                    with torch.no_grad():
+                        loss = F.mse_loss(model(x_valid), y_valid).item()
+                    if loss < best_loss:
+                        best_loss = loss
+                        best_model = model  # <-- NN515
+                return best_model
+
+
+            network = nn.Sequential(nn.Linear(9, 32), nn.ReLU(), nn.Linear(32, 1))
+            loader = DataLoader(torch.load("train.pt"), batch_size=64, shuffle=True)
+            torch.save(fit(network, loader, *torch.load("valid.pt"), 100).state_dict(), "best.pt")
+            """,
+            why="The best model is only a second name of the model.",
+        ),
     ]
 
     good = [
@@ -351,6 +385,43 @@ class BestWeightsByReference(Rule):
             """,
             why="What is restored comes from a file.",
         ),
+        Example(
+            """
+            import copy
+
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            def fit(model, average, train_loader, x_valid, y_valid, epochs, start):
+                optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+                best_model, best_loss = None, float("inf")
+                for epoch in range(epochs):
+                    for x, y in train_loader:
+                        optimizer.zero_grad()
+                        F.mse_loss(model(x), y).backward()
+                        optimizer.step()
+                    if epoch >= start:
+                        average.update_parameters(model)
+                        judged = average
+                    else:
+                        judged = model
+                    with torch.no_grad():
+                        loss = F.mse_loss(judged(x_valid), y_valid).item()
+                    if loss < best_loss:
+                        best_loss, best_model = loss, copy.deepcopy(judged)
+                return best_model
+
+
+            network = nn.Sequential(nn.Linear(9, 32), nn.ReLU(), nn.Linear(32, 1))
+            mean = torch.optim.swa_utils.AveragedModel(network)
+            loader = DataLoader(torch.load("train.pt"), batch_size=64, shuffle=True)
+            torch.save(fit(network, mean, loader, *torch.load("valid.pt"), 100, 50).state_dict(), "best.pt")
+            """,
+            why="A deep copy of the model; the second name chooses which one is judged.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
@@ -366,4 +437,13 @@ class BestWeightsByReference(Rule):
                     Hop("the parameters are changed in place here", found.step.site),
                     Hop(f"the state is {use} here", found.use.site),
                 ],
+            )
+        for named, step in checkpoints.second_names(program):
+            yield self.finding(
+                named.site,
+                "This gives the model a second name and copies nothing: the steps at {0} go on changing it, and what "
+                "is kept here as the best model is the last one.",
+                "Keep `copy.deepcopy(model)`.",
+                evidence=[Hop("the parameters are changed in place here", step.site)],
+                confidence=Confidence.LIKELY,
             )

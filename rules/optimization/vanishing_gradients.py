@@ -87,7 +87,8 @@ class VanishingGradients(Rule):
             optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
             for x, y in DataLoader(torch.load("digits.pt"), batch_size=64, shuffle=True):
                 optimizer.zero_grad()
-                loss = nn.functional.cross_entropy(model(x), y)  # <-- NN604
+                scores = model(x)  # <-- NN604
+                loss = nn.functional.cross_entropy(scores, y)
                 loss.backward()
                 optimizer.step()
             """,
@@ -192,7 +193,8 @@ class VanishingGradients(Rule):
             optimizer = torch.optim.Adam(model.parameters())
             for x, y in DataLoader(torch.load("mnist.pt"), batch_size=64, shuffle=True):
                 optimizer.zero_grad()
-                F.cross_entropy(model(x.flatten(1)), y).backward()  # <-- NN604
+                scores = model(x.flatten(1))  # <-- NN604
+                F.cross_entropy(scores, y).backward()
                 optimizer.step()
             """,
             why="A loop over four layers, in another file.",

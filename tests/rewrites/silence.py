@@ -36,6 +36,9 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN506": (Where.SCOPE, "the optimizer is not named in the marked statement"),
     "NN507": (Where.AROUND, "the mark may stand at the creation of the scheduler or before the optimizer's step"),
     "NN508": (Where.AROUND, "backward can be called before the clip, and the gradients can be clipped after it"),
+    "NN510": (Where.SCOPE, "the optimizer is not named in the marked statement"),
+    "NN603": (Where.SCOPE, "what is clipped is not named in the marked statement"),
+    "NN605": (Where.AFTER, "the optimizer does not exist before"),
     "NN802": (Where.AFTER, "the sampler does not exist before; afterwards set_epoch() can be called on it"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
