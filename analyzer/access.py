@@ -240,9 +240,12 @@ def write_attribute(run: Interpreter, base: Value, name: str, value: Value, site
         if type(option) is Obj and isinstance(option.cls, Class):
             _note_premature(run, option, name, value, site)
         run.assigned.setdefault((option, name), site)
+        before = run.state.get(option, name)
         run.state.set_attribute(option, name, value)
         if is_module_object(option):
             run.state.module_changed()
+            if is_module_object(value) and option not in run.building and value is not before:
+                run.emit("attach", option, site, inputs=(run.space.const(name), value))
 
 
 def _note_premature(run: Interpreter, obj: Obj, name: str, value: Value, site: Site) -> None:
@@ -334,14 +337,18 @@ def _known_item(held: Sequence | Mapping, index: Scalar) -> Value | None:
     return None
 
 
-def write_item(run: Interpreter, base: Value, index: Value, value: Value) -> None:
+def write_item(run: Interpreter, base: Value, index: Value, value: Value, site: Site) -> None:
     """``base[index] = value``."""
     options = alternatives(base)
     for option in options:
         held = contents(run, option)
+        if is_module_object(value) and (is_module_object(option) or type(option) is Data):
+            run.emit("attach", option, site, inputs=(index, value))
         if type(option) is not Obj or held is None:
-            if type(option) is Data and type(index) is Const:
-                run.state.set_attribute(option, f"[{index.value!r}]", value)
+            if type(option) is Data:
+                run.uses.setdefault(option, set()).add("__setitem__")
+                if type(index) is Const:
+                    run.state.set_attribute(option, f"[{index.value!r}]", value)
             continue
         new: Value
         if type(held) is Mapping:

@@ -269,7 +269,9 @@ def instantiate(run: Interpreter, cls: Class, args: Arguments, site: Site) -> Va
         run.state.set_attribute(made, MODE, run.space.true)
     init = cls.find("__init__")
     if init is not None and type(init[1]) is Function:
+        run.building.append(made)
         call_function(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made), args, site)
+        run.building.pop()
     else:
         run.notes.initialised.add(made)
         _set_fields(run, cls, made, args)
@@ -282,7 +284,9 @@ def instantiate_opaquely(run: Interpreter, cls: Class) -> Obj:
     run.made(made)
     init = cls.find("__init__")
     if init is not None and type(init[1]) is Function:
+        run.building.append(made)
         call_opaquely(run, run.space.function(init[1].definition, init[1].frame, init[1].owner, made))
+        run.building.pop()
     else:
         run.notes.initialised.add(made)
     return made

@@ -21,10 +21,14 @@ class Effect:
     """Something done to ``subject`` at ``site``.
 
     Kinds: ``backward`` (subject: the loss), ``step``, ``zero_grad``, ``clip``, ``unscale``, ``mode``
-    (``detail``: a constant, True for train), ``forward`` (a module or an unknown callable was
-    called), ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``,
-    ``fit``, ``split``, ``shuffle``, ``freeze``. ``grad`` tells whether gradients were recorded
-    (None: unknown), ``mode`` the training mode of a module that is called (None: unknown).
+    (``inputs``: a constant, True for train), ``forward`` (a module or an unknown callable was called),
+    ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``, ``fit``, ``split``,
+    ``shuffle``, ``freeze``, ``attach`` (a module got a module or parameter as its attribute), ``snapshot``
+    and ``restore`` (``state_dict``, ``load_state_dict``), ``save``, ``wrap`` (by data parallelism and its
+    like), ``alias`` (a second name for a model, given in a loop), ``bypass`` (``wrapper.module(...)``),
+    ``idle`` (a statement that only names a method, or makes a context that nobody enters). ``grad`` tells
+    whether gradients were recorded (None: unknown), ``mode`` the training mode of a module that is called
+    (None: unknown), ``half`` the number type of the autocast around it (None: none, ``?``: unknown).
     """
 
     kind: str
@@ -36,6 +40,7 @@ class Effect:
     grad: bool | None = True
     mode: bool | None = None
     intact: bool = True
+    half: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +102,17 @@ def effects(block: Block) -> Iterator[Effect]:
                 yield from effects(body)
         elif type(node) is CallNode:
             yield from effects(node.body)
+
+
+def branches(block: Block) -> Iterator[BranchNode]:
+    """Every branch of a block and of the functions that it calls, outer ones first; not those of inner loops."""
+    for node in block:
+        if type(node) is BranchNode:
+            yield node
+            for _, arm in node.arms:
+                yield from branches(arm)
+        elif type(node) is CallNode:
+            yield from branches(node.body)
 
 
 def loops(block: Block) -> Iterator[LoopNode]:

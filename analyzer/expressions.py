@@ -46,7 +46,7 @@ def assign(run: Interpreter, target: ir.Expr, value: Value, frame: Frame, site: 
         access.write_attribute(run, base, target.name, value, site)
     elif type(target) is ir.Subscript:
         base = evaluate(run, target.base, frame)
-        access.write_item(run, base, evaluate(run, target.key, frame), value)
+        access.write_item(run, base, evaluate(run, target.key, frame), value, site)
     elif type(target) is ir.Display:
         _unpack(run, target.elements, value, frame, site)
     elif type(target) is ir.Starred:
@@ -241,6 +241,8 @@ def _call(run: Interpreter, e: ir.Call, frame: Frame) -> Value:
         if receiver is not None:
             return Super(frame.owner, receiver)
     callee = evaluate(run, e.func, frame)
+    if type(e.func) is ir.Attribute and e.func.name == "module" and access.is_module_object(callee):
+        run.emit("bypass", callee, site)
     arguments = _arguments(run, e.args, frame)
     result = run.call(callee, arguments, site)
     if run.touched:
@@ -322,6 +324,8 @@ def _comparison(run: Interpreter, e: ir.Compare, frame: Frame) -> Value:
     for op, expr in e.rest:
         right = evaluate(run, expr, frame)
         link = _compare(run, op, left, right)
+        if type(link) is Data:
+            run.compared.setdefault(link, Site(run.file, e.site))
         result = link if result is None else run.space.data("and", None, (result, link))
         left = right
     return result or UNKNOWN

@@ -90,11 +90,15 @@ class Interpreter:
         self.roots: list[Root] = []
         self.objects: dict[Obj, None] = {}
         """Every object made, in order."""
+        self.building: list[Obj] = []
+        """Objects whose constructor is running, outermost first."""
         self.held: dict[Value, tuple[tuple[str, Value], ...]] = {}
         """What each object held when its root ended: attributes, with lists and dicts as their contents."""
         self._made: list[Obj] = []
         self.sliced: dict[Data, Site] = {}
         """Where items and slices were taken."""
+        self.compared: dict[Data, Site] = {}
+        """Where comparisons were made."""
         self.assigned: dict[tuple[Value, str], Site] = {}
         """Where each attribute was first assigned."""
         self.kept: set[Value] = set()
@@ -115,6 +119,8 @@ class Interpreter:
         self.block: Block = []
         self.context: Context = ()
         self.grad: bool | None = True
+        self.half: str | None = None
+        """The number type of the autocast around the present place."""
         self.inside_forward = 0
         self.forward_limit = 0
         self.forwards: dict[object, Value] = {}
@@ -191,13 +197,14 @@ class Interpreter:
         self.state.undo(mark)
 
     def _run_root(self, scope: ModuleScope, body: Callable[[], Any]) -> Block:
-        self.block, self.context, self.grad, self.dead = [], (), True, None
+        self.block, self.context, self.grad, self.half, self.dead = [], (), True, None, None
         self.activation, self.loop, self.active = Activation(self.state.mark()), None, []
         self.inside_forward = 0
         self.notes.assumed.clear()
         self.notes.bases.clear()
         self.running.clear()
         self.steps = 0
+        self.building = []
         self.file = scope.filename
         self._made = []
         body()
@@ -236,6 +243,7 @@ class Interpreter:
     def emit(self, kind: str, subject: Value, site: Site, **details: Any) -> None:
         """Add an effect at the present place."""
         details.setdefault("grad", self.grad)
+        details.setdefault("half", self.half)
         self.block.append(Effect(kind, subject, site, self.context, **details))
 
     def call(self, callee: Value, args: expressions.Arguments, site: Site) -> Value:
@@ -365,8 +373,14 @@ def _assign(run: Interpreter, s: ir.Assign, frame: Frame) -> None:
     value = run.evaluate(s.value, frame)
     if type(s.value) is ir.BinOp and s.value.op == "+" and _same_place(s.value.left, s.targets[0]):
         _accumulated(run, s.value, value, frame)
+    if type(s.value) in (ir.Name, ir.Attribute) and run.loop is not None and _may_be_model(value):
+        run.emit("alias", value, run.site(s.site))
     for target in s.targets:
         expressions.assign(run, target, value, frame, run.site(s.site))
+
+
+def _may_be_model(value: Value) -> bool:
+    return access.is_entity(value) and not (type(value) is Obj and value.cls in ("list", "dict", "set"))
 
 
 def _accumulated(run: Interpreter, added: ir.BinOp, result: Value, frame: Frame) -> None:
@@ -406,7 +420,26 @@ def _delete(run: Interpreter, s: ir.Delete, frame: Frame) -> None:
 
 
 def _evaluate(run: Interpreter, s: ir.Evaluate, frame: Frame) -> None:
-    run.discarded.add(run.evaluate(s.value, frame))
+    value = run.evaluate(s.value, frame)
+    run.discarded.add(value)
+    _idle(run, s, value)
+
+
+_CONTEXTS = training.NO_GRAD | training.ENABLE_GRAD | training.AUTOCASTS
+
+
+def _idle(run: Interpreter, s: ir.Evaluate, value: Value) -> None:
+    """A method that is named and not called, or a context that nobody enters, does nothing."""
+    site = run.site(s.site)
+    if type(s.value) is ir.Attribute:
+        if type(value) is Data and value.op == "." + s.value.name:
+            run.emit("idle", value.inputs[0], site, inputs=(run.space.const(s.value.name),))
+        elif type(value) is Function and value.receiver is not None:
+            run.emit("idle", value.receiver, site, inputs=(run.space.const(s.value.name),))
+        elif type(value) is Library and value.path in _CONTEXTS:
+            run.emit("idle", value, site)
+    elif type(s.value) is ir.Call and type(value) is Obj and value.cls in _CONTEXTS:
+        run.emit("idle", value, site)
 
 
 def _branch(run: Interpreter, s: ir.Branch, frame: Frame) -> None:
@@ -556,13 +589,14 @@ def _worth_repeating(node: LoopNode) -> bool:
 
 
 def _with(run: Interpreter, s: ir.With, frame: Frame) -> None:
-    outer_grad = run.grad
+    outer_grad, outer_half = run.grad, run.half
     site = run.site(s.site)
     entered = len(run.activation.finals)
     for context, target in s.items:
         grad_before = run.grad
         value = run.evaluate(context, frame)
         run.grad = _grad_inside(value, grad_before)
+        run.half = _half_inside(value, run.half)
         if type(value) is Obj and isinstance(value.cls, Class) and value.cls.find("__enter__") is not None:
             run.activation.finals.append(partial(_leave_manager, run, value, site))
             value = run.call(access.attribute(run, value, "__enter__", site), (), site)
@@ -571,7 +605,7 @@ def _with(run: Interpreter, s: ir.With, frame: Frame) -> None:
     run.execute(s.body, frame)
     while len(run.activation.finals) > entered:
         _finish_block(run)
-    run.grad = outer_grad
+    run.grad, run.half = outer_grad, outer_half
 
 
 def _leave_manager(run: Interpreter, manager: Obj, site: Site) -> None:
@@ -598,6 +632,19 @@ def _grad_inside(context: Value, before: bool | None) -> bool | None:
         else:
             answers.add(before)
     return answers.pop() if len(answers) == 1 else None
+
+
+def _half_inside(context: Value, before: str | None) -> str | None:
+    """The number type that autocast uses inside ``with context``; ``?`` where it cannot be told."""
+    answers = set()
+    for alternative in alternatives(context):
+        if type(alternative) is Obj and alternative.cls in training.AUTOCASTS:
+            answers.add(training.autocast_type(alternative))
+        elif alternative is UNKNOWN or (type(alternative) is Data and alternative.op in ("generator", "call")):
+            answers.add("?")
+        else:
+            answers.add(before)
+    return answers.pop() if len(answers) == 1 else "?"
 
 
 def _negated(flag: Value, before: bool | None) -> bool | None:

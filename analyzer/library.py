@@ -22,12 +22,15 @@ from .values import (
     Sequence,
     Value,
     alternatives,
+    constant,
 )
 
 if TYPE_CHECKING:
     from .expressions import Arguments
     from .interpret import Interpreter
 
+_MADE = training.NO_GRAD | training.ENABLE_GRAD | training.AUTOCASTS
+"""Contexts whose class has a small initial."""
 _SHORT = ("torch.nn.functional.", "torch.special.", "torch.linalg.", "torch.fft.", "torch.", "numpy.", "einops.")
 
 
@@ -71,13 +74,17 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
             run.emit("clip", positional[0], site, inputs=tuple(positional))
         return run.space.data("clip", site, tuple(positional[:1]))
     if path in modules.WRAPPERS:
-        return positional[0] if positional else dict(args).get("module", UNKNOWN)
+        wrapped = positional[0] if positional else dict(args).get("module", UNKNOWN)
+        run.emit("wrap", wrapped, site, inputs=(run.space.library(path),))
+        return wrapped
+    if path in training.VARIABLES and positional and constant(dict(args).get("volatile")) is True:
+        return run.space.data("volatile", site, (positional[0],))
     if path in training.SAME and positional:
         return positional[0]
     if path in tensors.CONSTRUCTORS:
         return run.space.data("as_tensor", site, tuple(access.frozen(run, v) for v in positional))
     name = path.rpartition(".")[2]
-    if name[:1].isupper() or modules.is_module_factory(path) or path in training.NO_GRAD | training.ENABLE_GRAD:
+    if name[:1].isupper() or modules.is_module_factory(path) or path in _MADE:
         return _construct(run, path, args, site)
     if training.is_scheduler(path):
         return _construct(run, path, args, site)
@@ -404,7 +411,15 @@ def _autograd(run: Interpreter, args: Arguments, site: Site) -> Value:
     return run.space.none
 
 
+def _save(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """``torch.save(what, where)``."""
+    what = next((v for k, v in args if k in (None, "obj")), UNKNOWN)
+    run.emit("save", access.frozen(run, what), site)
+    return run.space.data("save", site, tuple(access.frozen(run, v) for _, v in args))
+
+
 _HANDLERS: dict[str, Callable[[Interpreter, Arguments, Site], Value]] = {
+    "torch.save": _save,
     "isinstance": _isinstance,
     "getattr": _getattr,
     "setattr": _setattr,

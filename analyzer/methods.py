@@ -62,8 +62,9 @@ def call_method(run: Interpreter, owner: Value, name: str, args: Arguments, site
         present = [v for v in owner.alternatives if not is_none(v)]
         if len(present) == 1:
             owner = present[0]
-    if type(owner) is Data or type(owner) is Obj:
-        run.uses.setdefault(owner, set()).add(name)
+    for option in alternatives(owner):
+        if type(option) is Data or type(option) is Obj:
+            run.uses.setdefault(option, set()).add(name)
     if type(owner) is Obj and owner.cls in ("list", "set"):
         return _list_method(run, owner, name, args, site)
     if (type(owner) is Obj and owner.cls == "dict") or type(owner) is Mapping:
@@ -122,7 +123,8 @@ def _backward(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Va
     first = next((v for k, v in args if k is None or k == "loss"), None)
     opaque_owner = access.is_entity(owner) or type(owner) is Obj
     subject = first if first is not None and opaque_owner and _may_be_loss(first) else owner
-    run.emit("backward", subject, site)
+    kept = next((v for k, v in args if k == "retain_graph"), run.space.false)
+    run.emit("backward", subject, site, inputs=(kept,), intact=subject is owner)
     return run.space.none
 
 
@@ -165,6 +167,23 @@ def _scale(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value
     return run.space.data("scale", site, tuple(v for _, v in args), (("scaler", owner),))
 
 
+def _state_dict(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
+    """The live tensors of a module or optimizer: what is later done to these is seen in it."""
+    result = run.space.data("state_dict", site, (owner,))
+    run.emit("snapshot", owner, site, result=result)
+    return result
+
+
+def _load_state_dict(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
+    state = next((v for k, v in args if k in (None, "state_dict")), UNKNOWN)
+    positional = [v for k, v in args if k is None]
+    strict = dict(args).get("strict", positional[1] if len(positional) > 1 else run.space.true)
+    inputs = (access.frozen(run, state), strict)
+    result = run.space.data("load_state_dict", site, (owner, inputs[0]))
+    run.emit("restore", owner, site, inputs=inputs, result=result)
+    return result
+
+
 def _fit(name: str) -> Handler:
     def handler(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
         data = tuple(access.frozen(run, v) for _, v in args)
@@ -185,6 +204,8 @@ _COMMON: dict[str, Handler] = {
     "zero_grad": _zero_grad,
     "unscale_": _unscale,
     "scale": _scale,
+    "state_dict": _state_dict,
+    "load_state_dict": _load_state_dict,
     "fit": _fit("fit"),
     "fit_transform": _fit("fit_transform"),
     "partial_fit": _fit("partial_fit"),
@@ -318,10 +339,7 @@ _MODULE: dict[str, Handler] = {
     "append": _grow_module,
     "extend": _grow_module,
     "insert": _grow_module,
-    **{
-        name: _parts(name)
-        for name in ("modules", "children", "named_modules", "named_children", "buffers", "state_dict")
-    },
+    **{name: _parts(name) for name in ("modules", "children", "named_modules", "named_children", "buffers")},
     **{
         name: _parts(name)
         for name in ("log", "log_dict", "save_hyperparameters", "optimizers", "lr_schedulers", "print")

@@ -317,7 +317,18 @@ def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect
             else:
                 switch = None
     # The same two on another path with a train() between them: the conditions may belong together.
-    yield from sorted(wrong - right, key=lambda pair: pair[0].site)
+    found = [pair for pair in wrong - right if not _only_differentiated(root.block, pair[0])]
+    yield from sorted(found, key=lambda pair: pair[0].site)
+
+
+def _only_differentiated(block: fx.Block, forward: Effect) -> bool:
+    """Whether the pass is in a loop and no loop around it makes a step (a saliency map over a data set)."""
+    around = [
+        [e for body in node.passes for e in fx.effects(body)]
+        for node in fx.loops(block)
+        if any(e is forward for body in node.passes for e in fx.effects(body))
+    ]
+    return bool(around) and not any(e.kind in ("step", "escape") for seen in around for e in seen)
 
 
 # ---------------------------------------------------------------------------- schedulers

@@ -152,6 +152,37 @@ class Program:
         """The kept effects of these kinds along every path; None where there are too many."""
         return fx.paths(block, kinds, keep)
 
+    def named_only(self, method: str) -> frozenset[Value]:
+        """Things of which a statement names this method without calling it (``model.eval``)."""
+        return frozenset(
+            owner
+            for e, _ in self.effects("idle")
+            if e.inputs and type(e.inputs[0]) is Const and e.inputs[0].value == method
+            for owner in alternatives(e.subject)
+        )
+
+    def role(self, owner: Value, method: str) -> bool | None:
+        """Whether a thing is one that training calls this method on: an optimizer, a module, a loss. None: perhaps."""
+        answers = {self._role(v, method) for v in alternatives(owner) if not is_none(v)}
+        return answers.pop() if len(answers) == 1 else None
+
+    def _role(self, owner: Value, method: str) -> bool | None:
+        if type(owner) is Obj:
+            module, optimizer = self.is_module(owner), self.is_optimizer(owner)
+            if method in ("eval", "train"):
+                return module
+            return optimizer or (method == "zero_grad" and module) or (method == "step" and self.is_scheduler(owner))
+        if type(owner) is not Data:
+            return False
+        if method == "backward":
+            return not watching.is_opaque(owner) or None
+        if not watching.is_opaque(owner):
+            return False
+        used = self.uses(owner)
+        if method in ("eval", "train"):
+            return True if self.is_called(owner) and used & {"parameters", "state_dict", "eval", "train"} else None
+        return True if self.is_optimizer(owner) else None
+
     # ------------------------------------------------------------------ losses and numbers
 
     @cached_property
@@ -484,6 +515,15 @@ class Program:
         found.update(modules_behind)
         return bool(modules_behind)
 
+    def owners_of(self, parameters: Value) -> frozenset[Value]:
+        """Modules whose parameters an expression holds, as far as they are known; the module itself for a module."""
+        return self.owners(parameters)[0] | {parameters}
+
+    @cached_property
+    def grads_written(self) -> bool:
+        """Whether some ``.grad`` is assigned by hand."""
+        return any(name == "grad" for _, name in self._run.assigned)
+
     def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
         """Whose parameters an optimizer was given, and whether that is all."""
         if type(optimizer) is Union:
@@ -510,6 +550,24 @@ class Program:
     def uses(self, value: Value) -> set[str]:
         """Names of the library methods called on a thing."""
         return self._run.uses.get(value, set())
+
+    def users_of(self, method: str) -> list[Value]:
+        """Things on which a method of this name is called."""
+        return [value for value, names in self._run.uses.items() if method in names]
+
+    @cached_property
+    def called_names(self) -> frozenset[str]:
+        """Last names of all that is called without being followed, in small letters."""
+        names: set[str] = set()
+        for data in self.operations("call"):
+            callee = data.inputs[0] if data.inputs else None
+            if type(callee) is Data and callee.op.startswith("."):
+                names.add(callee.op[1:].lower())
+            elif type(callee) is Data and callee.op == "name" and type(callee.inputs[-1]) is Const:
+                names.add(str(callee.inputs[-1].value).lower())
+            else:
+                names.add(str(getattr(callee, "path", "")).rsplit(".", 1)[-1].lower())
+        return frozenset(names)
 
     def loaded(self, module: Value) -> bool:
         """Whether weights are loaded into the module alone; where trained ones are loaded too, a run is resumed."""
@@ -568,6 +626,10 @@ class Program:
         """Whether some parameter of the module, or of what contains it, was told not to require gradients."""
         return any(m in self._frozen for m in (*self.family(module), *self.descendants(module)))
 
+    def frozen_itself(self, module: Value) -> bool:
+        """Whether the module itself was told not to require gradients, or to require them."""
+        return module in self._frozen
+
     def training_forwards(self, root: Root) -> Sequence[Effect]:
         """Forward passes of a root whose outputs a backward pass reaches."""
         return self._training_forwards.get(id(root), ())
@@ -605,6 +667,19 @@ class Program:
             if self.uses(effect.subject) & {"parameters", "train", "eval"} and effect.result is not None
             for v in watching.flat(effect.result)
         )
+
+    @cached_property
+    def trained_on(self) -> frozenset[Value]:
+        """Everything that goes into a loss that is backpropagated, by a loop here or by Lightning."""
+        losses = [e.subject for e, _ in self.effects("backward")]
+        losses += [
+            root.result
+            for root in self.roots
+            if root.owner is not None
+            and root.method == "training_step"
+            and root.owner.library_bases & modules.LIGHTNING_BASES
+        ]
+        return frozenset(self.ancestry(losses))
 
     def scaler_of(self, loss: Value) -> Value | None:
         """The GradScaler that scaled a loss."""
@@ -727,6 +802,10 @@ class Program:
     def sliced_at(self, data: Data) -> Site | None:
         """Where a slice was taken."""
         return self._run.sliced.get(data)
+
+    def compared_at(self, data: Data) -> Site | None:
+        """Where a comparison was made."""
+        return self._run.compared.get(data)
 
     @cached_property
     def _operations(self) -> dict[str, list[Data]]:

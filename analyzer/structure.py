@@ -216,7 +216,11 @@ def modules_without_optimizer(program: Program) -> Iterator[Unowned]:
         if not optimizers or not all(_known_optimizer(program, o) for o in optimizers):
             continue
         owned: set[Value] = set()
-        for optimizer in optimizers:
+        # One that is cleared and never stepped is NN506's.
+        cleared = [
+            e.subject for e in fx.effects(root.block) if e.kind == "zero_grad" and program.is_optimizer(e.subject)
+        ]
+        for optimizer in (*optimizers, *cleared):
             for owner in program.optimizer_owners(optimizer)[0]:
                 owned |= set(program.family(owner)) | set(program.descendants(owner))
         yield from _unowned(program, root, optimizers, owned)

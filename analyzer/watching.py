@@ -89,6 +89,25 @@ def evaluating_forwards(program: Program) -> Iterator[tuple[Effect, Site | None]
         yield forward, None
 
 
+def recording_evaluations(program: Program) -> Iterator[tuple[Effect, Site]]:
+    """Forward passes in evaluation mode, in loops that only evaluate, whose graph nobody uses: (forward, loop)."""
+    asked = {
+        v for op in ("torch.autograd.grad", "autograd.grad") for data in program.operations(op) for v in data.inputs
+    }
+    used: dict[int, set[Value]] = {}
+    for loop in program.evaluation_loops:
+        root = loop.loop.root
+        if id(root) not in used:
+            losses = [e.subject for e in fx.effects(root.block) if e.kind == "backward"]
+            used[id(root)] = program.ancestry([*losses, *asked])
+        for forward in loop.forwards:
+            if forward.grad is not True or forward.mode is not False or program.is_frozen(forward.subject):
+                continue
+            volatile = any(type(v) is Data and v.op == "volatile" for i in forward.inputs for v in program.history(i))
+            if not volatile and not set(flat(forward.result)) & used[id(root)] and program.untouched(forward.subject):
+                yield forward, loop.site
+
+
 def flat(value: Value | None) -> Iterator[Value]:
     """A value, or the members of a tuple, list or dict, one by one."""
     for v in alternatives(value) if value is not None else ():

@@ -63,7 +63,7 @@ def test_shape(rule: type[Rule]) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.name)
     assert rule.__name__.lower() == rule.name.replace("-", "")
     assert rule.points == tuple(sorted(set(rule.points)))
-    assert rule.points
+    assert rule.points or rule.code == "NN805"  # what a file may do when it is loaded is no point of the checklist
     assert set(rule.points) <= set(range(1, 38))
     assert isinstance(rule.severity, Severity)
     assert rule.scans() or rule.watches()

@@ -122,6 +122,16 @@ WRAPPERS: frozenset[str] = frozenset(
 """Calls whose result stands for the module that is their first argument."""
 
 
+SYNCHRONISED: frozenset[str] = frozenset(
+    (
+        "torch.nn.parallel.DistributedDataParallel",
+        "torch.distributed.fsdp.FullyShardedDataParallel",
+        "apex.parallel.DistributedDataParallel",
+    )
+)
+"""Wrappers that average the gradients of several processes."""
+
+
 def is_module_class(path: str) -> bool:
     """Whether a library class is an ``nn.Module``."""
     head, _, name = path.rpartition(".")

@@ -49,7 +49,7 @@ PASSES: frozenset[str] = frozenset(
     repeat float double half bfloat16 to cuda cpu type type_as clone detach requires_grad_ Flatten Unflatten Identity []
     .data .T .mT select narrow index_select chunk split masked_select gather pin_memory rearrange Upsample
     as_tensor asarray numpy stack cat concat concatenate touched nan_to_num unbind view_as reshape_as
-    ravel rename squeeze_ unsqueeze_ transpose_ values array""".split()
+    ravel rename volatile squeeze_ unsqueeze_ transpose_ values array""".split()
 )
 """Operations that keep the kind of numbers of their first input (of all of a sequence: ``cat``)."""
 
@@ -62,6 +62,7 @@ CUTS: dict[str, str] = {
     "item": "`.item()`",
     "detach": "`.detach()`",
     "detach_": "`.detach_()`",
+    "volatile": "`volatile=True`",
     "numpy": "`.numpy()`",
     "tolist": "`.tolist()`",
     ".data": "`.data`",

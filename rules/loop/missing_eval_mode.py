@@ -281,7 +281,6 @@ class MissingEvalMode(Rule):
 
 
             def mean_absolute_error(model, loader):
-                model.eval
                 error = 0.0
                 with torch.no_grad():
                     for x, y in loader:
@@ -300,7 +299,7 @@ class MissingEvalMode(Rule):
                     optimizer.step()
                 print(epoch, mean_absolute_error(model, test_loader))
             """,
-            why="The parentheses are missing: model.eval is only looked at.",
+            why="train() in every epoch, and nothing that switches for the measurement.",
         ),
         Example(
             """
@@ -843,6 +842,8 @@ class MissingEvalMode(Rule):
             layer = program.train_dependent(forward.subject)
             if forward.mode is not True or not forward.intact or layer is None:
                 continue
+            if forward.subject in program.named_only("eval"):
+                continue  # NN516 names the cause
             yield self.finding(
                 forward.site,
                 "The model is evaluated in training mode: no `eval()` reaches this forward pass, so dropout stays on "

@@ -227,7 +227,6 @@ class MissingTrainMode(Rule):
 
 
             def run_epoch():
-                model.train
                 for x, y in train_loader:
                     optimizer.zero_grad()
                     loss = loss_fn(model(x), y)  # <-- NN502
@@ -249,7 +248,7 @@ class MissingTrainMode(Rule):
                     best = score
                     torch.save(model.state_dict(), "best.pt")
             """,
-            why="train(False) for the validation and a bare model.train without parentheses for the training.",
+            why="train(False) for the validation, and nothing that switches back.",
         ),
         Example(
             """
@@ -602,7 +601,8 @@ class MissingTrainMode(Rule):
     def scan(self, program: Program) -> Iterator[Finding]:
         for forward, switch in order.training_forwards_in_eval_mode(program):
             layer = program.train_dependent(forward.subject)
-            if layer is None:
+            # Where `train` is named without parentheses, NN516 names the cause.
+            if layer is None or forward.subject in program.named_only("train"):
                 continue
             yield self.finding(
                 forward.site,

@@ -770,6 +770,8 @@ class MissingZeroGrad(Rule):
     def scan(self, program: Program) -> Iterator[Finding]:
         """Follow gradients from step to step of every optimizer."""
         for backward, step, optimizer in order.uncleared(program):
+            if optimizer in program.named_only("zero_grad"):
+                continue  # NN516 names the cause
             yield self.finding(
                 backward.site,
                 "Gradients add up from one optimizer step to the next: nothing clears them between the step at {0} and "

@@ -35,13 +35,24 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN419": (Where.SCOPE, "the network is run in the arguments of the marked call"),
     "NN502": (Where.AROUND, "the mark may stand at eval(); train() can follow it"),
     "NN505": (Where.SCOPE, "the optimizer is not named in the marked statement"),
+    "NN506": (Where.SCOPE, "the optimizer is not named in the marked statement"),
     "NN507": (Where.AROUND, "the mark may stand at the creation of the scheduler or before the optimizer's step"),
     "NN508": (Where.AROUND, "backward can be called before the clip, and the gradients can be clipped after it"),
+    "NN510": (Where.SCOPE, "the optimizer is not named in the marked statement"),
+    "NN603": (Where.SCOPE, "what is clipped is not named in the marked statement"),
+    "NN605": (Where.AFTER, "the optimizer does not exist before"),
+    "NN802": (Where.AFTER, "the sampler does not exist before; afterwards set_epoch() can be called on it"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
 
-# Rule -> why nothing that unseen code does to the objects can make the finding wrong.
-TEXTUAL: dict[str, str] = {
+# Rule -> why nothing that unseen code does to the objects can make its finding wrong.
+FIXED: dict[str, str] = {
+    "NN515": "a state is live, whatever was done to the model; it cannot be copied in place",
+    "NN609": "code that is handed the model alone cannot give its new layer to the optimizer",
+    "NN702": "what is handed over at the marked line has been computed before",
+    "NN804": "advice: a call that cannot be seen is taken for a seed only if its name says so",
+    "NN805": "what a file may do when it is loaded does not depend on anything else",
+    "NN516": "a statement that calls nothing does nothing, whatever was done before or after",
     "NN312": "how softmax is called stands in the text",
     "NN410": "how many values are returned stands in the text",
     "NN408": "the sizes are those that the text asks for",
