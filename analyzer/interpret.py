@@ -98,6 +98,8 @@ class Interpreter:
         """Results of calls that stand alone as a statement."""
         self.uses: dict[Value, set[str]] = {}
         """Names of the methods called on each opaque thing."""
+        self.methods: dict[Value, set[str]] = {}
+        """Names of the project's own methods that were called on each object."""
         self.types: dict[Value, Value] = {}
         """Annotations of opaque parameters."""
         self.reached: set[int] = set()

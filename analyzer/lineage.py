@@ -184,6 +184,33 @@ def _cut_at(index: Value, start: Value) -> bool:
     return type(index) is Data and index.op == "[:]" and index.inputs[0] is start
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Restart:
+    """A loader that is begun anew at every step of training, so that only its first batch is ever seen."""
+
+    loader: Obj
+    begun: Site
+    loop: LoopNode
+
+
+def restarted_loaders(program: Program) -> Iterator[Restart]:
+    """``next(iter(loader))`` in the body of a training loop, with a loader that reads in stored order."""
+    for loop in program.loops:
+        own = program.own_effects(loop)
+        trained = [e.subject for e in own if e.kind == "backward"]
+        if not trained or loop.node.exact:
+            continue
+        for effect in own:
+            loader = effect.subject
+            if effect.kind != "iter" or type(loader) is not Obj or loader.cls != training.LOADER:
+                continue
+            taken = {e.site for e in own if e.kind == "next" and e.subject is loader}
+            if len(taken) != 1 or program.conditional(loop, effect) or not reads_in_order(program, loader):
+                continue
+            if any(program.comes_from(value, loader) for value in trained):
+                yield Restart(loader, effect.site, loop.node)
+
+
 # ---------------------------------------------------------------------------- splits
 
 
@@ -252,18 +279,25 @@ def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
 def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
     """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards."""
     history = set(program.history(value, into_objects=True, through_unseen=False))
+    for data, statistic in normalisations(program):
+        whole = statistic.inputs[0]
+        if (data in history and program.comes_from(data.inputs[0], whole)) or (
+            whole in history and _is_part_of(program, data.inputs[0], split, whole)
+        ):
+            assert statistic.site is not None
+            yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+
+
+def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:
+    """Every ``x - mean`` and ``x / std`` whose statistic is taken over samples: the result and the statistic."""
     for op in preprocessing.APPLIES_STATISTICS:
         for data in program.operations(op):
             statistic = next((s for v in data.inputs[1:] if (s := _statistic(v)) is not None), None)
-            if statistic is None or statistic.site is None:
+            if statistic is None or statistic.site is None or not _reduces_samples(statistic):
                 continue
             if op in preprocessing.SHIFTS and statistic.op in preprocessing.EXTREMES:
                 continue
-            whole = statistic.inputs[0]
-            if (data in history and program.comes_from(data.inputs[0], whole) and _reduces_samples(statistic)) or (
-                whole in history and _is_part_of(program, data.inputs[0], split, whole) and _reduces_samples(statistic)
-            ):
-                yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+            yield data, statistic
 
 
 def _is_part_of(program: Program, value: Value, split: Site, whole: Value) -> bool:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import structure, watching
+from . import selection, splits, structure, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
@@ -618,6 +618,27 @@ class Program:
             found += [(v, v.site) for v in alternatives(root.result) if type(v) is Obj and v.cls == training.LOADER]
         return found
 
+    @cached_property
+    def framework_evaluation_loaders(self) -> Sequence[tuple[Obj, Site]]:
+        """Loaders that a Lightning hook returns for validation, with their place."""
+        found = []
+        for root in self.roots:
+            if root.owner is None or root.method != "val_dataloader":
+                continue
+            if root.owner.library_bases & modules.LIGHTNING_BASES:
+                options = alternatives(root.result)
+                found += [(v, v.site) for v in options if type(v) is Obj and v.cls == training.LOADER]
+        return found
+
+    @cached_property
+    def selections(self) -> Sequence[selection.Selection]:
+        """Decisions of a training that follow a measured number."""
+        return list(selection.selections(self))
+
+    def methods_of(self, obj: Value) -> set[str]:
+        """Names of the project's own methods that were called on an object."""
+        return self._run.methods.get(obj, set())
+
     def leaves(self, value: Value) -> bool:
         """Whether a thing is returned, stored in an object or handed to some call, so that others may use it."""
         return value in self._run.kept
@@ -696,6 +717,30 @@ class Program:
     def slices(self) -> Sequence[tuple[Data, Site]]:
         """Every slice taken, and where."""
         return [(d, s) for d, s in self._run.sliced.items() if type(d.inputs[1]) is Data and d.inputs[1].op == "[:]"]
+
+    @cached_property
+    def row_slices(self) -> Sequence[tuple[tuple[Value, tuple[Value, ...]], Site]]:
+        """Every slice of rows: the array (behind ``iloc`` and its like), its bounds, and where it is taken."""
+        found = []
+        for data, site in self._run.sliced.items():
+            base, index = data.inputs
+            if type(index) is Items and index.items:
+                index = index.items[0]
+            if type(base) is Data and base.op in (".iloc", ".loc", ".values"):
+                base = base.inputs[0]
+            if type(index) is Data and index.op == "[:]":
+                found.append(((base, index.inputs), site))
+        return found
+
+    @cached_property
+    def borders(self) -> dict[Value, dict[Value, Site]]:
+        """Arrays that are cut in adjacent pieces, with the bounds and where they are used."""
+        return splits.borders(self)
+
+    @cached_property
+    def trained_shares(self) -> frozenset[splits.Share]:
+        """Shares of divided data that a model is trained on."""
+        return splits.trained_on(self)
 
     def sliced_at(self, data: Data) -> Site | None:
         """Where a slice was taken."""

@@ -30,6 +30,15 @@ LEARNER_FAMILIES = (
 )
 """Classes whose ``fit`` learns from the data what must not be learned from held-out data."""
 
+ENCODERS: frozenset[str] = frozenset(
+    (
+        "sklearn.preprocessing.OneHotEncoder",
+        "sklearn.preprocessing.OrdinalEncoder",
+        "sklearn.feature_extraction.text.CountVectorizer",
+    )
+)
+"""Classes whose ``fit`` only lists what there is: harmless on all data, wrong on two parts one by one."""
+
 TORCHVISION_RANDOM: frozenset[str] = frozenset(
     f"torchvision.transforms.{name}"
     for name in """ColorJitter AutoAugment RandAugment TrivialAugmentWide AugMix ElasticTransform GaussianNoise MixUp
@@ -48,6 +57,11 @@ ALBUMENTATIONS_RANDOM: frozenset[str] = frozenset(
 def learns(cls: str) -> bool:
     """Whether ``fit`` of a library class learns statistics of its data."""
     return cls in LEARNERS or cls.startswith(LEARNER_FAMILIES)
+
+
+def describes(cls: str) -> bool:
+    """Whether a class is as often fitted to draw a picture as to prepare inputs."""
+    return cls.startswith("sklearn.decomposition.")
 
 
 def draws_at_random(transform: Obj) -> bool:

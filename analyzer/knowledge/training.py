@@ -58,6 +58,10 @@ OPTIMIZER_FAMILIES = (
     "transformers.Adafactor",
     "bitsandbytes.optim.",
 )
+SAVERS: frozenset[str] = frozenset(("torch.save", "safetensors.torch.save_file"))
+SAVE_METHODS: frozenset[str] = frozenset(("save_pretrained", "save_checkpoint", "save_state"))
+"""What keeps the present weights."""
+
 METRIC_SCHEDULERS: frozenset[str] = frozenset(("torch.optim.lr_scheduler.ReduceLROnPlateau",))
 EPOCH_SCHEDULERS: frozenset[str] = frozenset(
     f"torch.optim.lr_scheduler.{name}" for name in ("StepLR", "MultiStepLR", "CosineAnnealingLR", "ExponentialLR")

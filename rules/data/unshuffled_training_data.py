@@ -624,8 +624,9 @@ class UnshuffledTrainingData(Rule):
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
+        restarted = {found.loader for found in lineage.restarted_loaders(program)}  # NN103 tells why
         for loader, trained in lineage.training_loaders(program):
-            if not lineage.reads_in_order(program, loader):
+            if loader in restarted or not lineage.reads_in_order(program, loader):
                 continue
             yield self.finding(
                 loader.site,
