@@ -23,8 +23,9 @@ class Effect:
     Kinds: ``backward`` (subject: the loss), ``step``, ``zero_grad``, ``clip``, ``unscale``, ``mode``
     (``detail``: a constant, True for train), ``forward`` (a module or an unknown callable was
     called), ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``,
-    ``fit``, ``split``, ``shuffle``, ``draw``, ``seed``, ``iter``, ``freeze``. ``grad`` tells whether gradients were recorded
-    (None: unknown), ``mode`` the training mode of a module that is called (None: unknown).
+    ``fit``, ``split``, ``shuffle``, ``draw`` (a random order), ``seed``, ``iter`` (begun anew), ``save``,
+    ``freeze``. ``grad`` tells whether gradients were recorded (None: unknown), ``mode`` the training
+    mode of a module that is called (None: unknown).
     """
 
     kind: str

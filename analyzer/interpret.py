@@ -98,6 +98,10 @@ class Interpreter:
         """Results of calls that stand alone as a statement."""
         self.uses: dict[Value, set[str]] = {}
         """Names of the methods called on each opaque thing."""
+        self.samples: dict[Value, Value] = {}
+        """What ``__getitem__`` of each data set that a loader reads gives for any index."""
+        self.callbacks: dict[Value, Value] = {}
+        """What the function inside a library object gives for any argument."""
         self.methods: dict[Value, set[str]] = {}
         """Names of the project's own methods that were called on each object."""
         self.types: dict[Value, Value] = {}

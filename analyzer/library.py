@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import access
-from .knowledge import libraries, losses, modules, splitting, tensors, training
+from . import access, previews
+from .knowledge import libraries, losses, modules, splitting, tensors, training, vision
 from .state import DYNAMIC, ESCAPED, ITEMS, MODE
 from .values import (
     UNKNOWN,
@@ -118,6 +118,10 @@ def _construct(run: Interpreter, path: str, args: Arguments, site: Site) -> Valu
         run.state.set(made, ESCAPED, None)
     if path in modules.CONTAINERS:
         run.state.set_attribute(made, ITEMS, container_items(run, path, args))
+    if path == training.LOADER:
+        previews.look_at_samples(run, made)
+    elif path in vision.CALLED:
+        previews.look_at_callback(run, made)
     return made
 
 

@@ -8,12 +8,13 @@ model ran, in which order things happen along every path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import selection, splits, structure, watching
+from . import selection, splits, structure, transforms, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
@@ -634,6 +635,21 @@ class Program:
     def selections(self) -> Sequence[selection.Selection]:
         """Decisions of a training that follow a measured number."""
         return list(selection.selections(self))
+
+    @cached_property
+    def entries(self) -> Sequence[transforms.Entry]:
+        """Images of known range that enter a model."""
+        return list(transforms.entries(self))
+
+    @property
+    def samples(self) -> Mapping_[Value, Value]:
+        """What one index of each data set that a loader reads gives."""
+        return self._run.samples
+
+    @property
+    def callbacks(self) -> Mapping_[Value, Value]:
+        """What the function inside a library object makes of its argument."""
+        return self._run.callbacks
 
     def methods_of(self, obj: Value) -> set[str]:
         """Names of the project's own methods that were called on an object."""

@@ -38,8 +38,8 @@ def selections(program: Program) -> Iterator[Selection]:
         if site in seen:
             continue
         behind = program.ancestry([metric])
-        made_by = {v.op for v in behind if type(v) is Data}
-        if "touched?" in made_by or not made_by & {"output", "call"}:
+        results = [v for v in behind if type(v) is Data]
+        if not any(v.op in ("output", "call") for v in results) or any(_touched(program, v) for v in results):
             continue
         loaders = frozenset(v for v in behind if type(v) is Obj and v.cls == training.LOADER)
         if loaders & trained:
@@ -48,6 +48,14 @@ def selections(program: Program) -> Iterator[Selection]:
         if loaders or shares:
             seen.add(site)
             yield Selection(site, what, loaders, shares)
+
+
+def _touched(program: Program, value: Data) -> bool:
+    """Whether unseen code had hold of a share of the data, or of what was measured."""
+    if value.op != "touched?":
+        return False
+    measured = any(type(v) is Data and v.op == "output" for v in program.history(value))
+    return measured or splits.shares(program, value.inputs[0]) != frozenset((None,))
 
 
 def _decisions(program: Program) -> Iterator[tuple[Site, str, Value]]:

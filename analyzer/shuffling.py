@@ -57,9 +57,9 @@ def _pairs(program: Program) -> Iterator[tuple[Value, Value, Site, str]]:
             yield tensors[0], tensors[1], dataset.site, "put into one dataset"
     for effect, _ in program.effects("fit"):
         owner = effect.subject
-        if type(owner) is Obj and isinstance(owner.cls, str) and splitting.is_estimator(owner.cls):
-            if len(effect.inputs) >= 2:
-                yield effect.inputs[0], effect.inputs[1], effect.site, "fitted to"
+        trains = type(owner) is Obj and isinstance(owner.cls, str) and splitting.is_estimator(owner.cls)
+        if trains and len(effect.inputs) >= 2:
+            yield effect.inputs[0], effect.inputs[1], effect.site, "fitted to"
     together: dict[object, list[Effect]] = {}
     for effect, _ in program.effects("split"):
         together.setdefault((effect.site, effect.context), []).append(effect)
@@ -160,7 +160,7 @@ class Orders:
             return not both or one.seed is other.seed
         if one.owner is not other.owner:
             a, b = _seed_of(one.owner), _seed_of(other.owner)
-            return a is b and a is not None or UNKNOWN in (a, b)
+            return (a is b and a is not None) or UNKNOWN in (a, b)
         a_places, b_places = self._places.get(one.site, ()), self._places.get(other.site, ())
         if not a_places or not b_places:
             return True

@@ -167,7 +167,7 @@ def _of_torchvision(value: Obj) -> Share | None:
     """``CIFAR10(root, train=False)``, ``Food101(root, split="test")``, ``ImageFolder("data/test")``."""
     name = str(value.cls).rsplit(".", 1)[-1]
     flag = value.argument("train") or (value.argument("1") if name in splitting.TRAIN_FLAG else None)
-    trains = constant(flag) if flag is not None else name in splitting.TRAIN_FLAG and not value.hidden or ...
+    trains = constant(flag) if flag is not None else (name in splitting.TRAIN_FLAG and not value.hidden) or ...
     if isinstance(trains, bool):
         words = "the training part" if trains else "the test part"
         return Share((name, "train"), UNKNOWN, trains, value.site, not trains, words)
@@ -190,6 +190,8 @@ def _item(program: Program, value: Data) -> Share | None:
     if type(index) is Sequence and index.items:  # x[rows, :]
         return _item_of_rows(program, base, index.items[0], value)
     text = constant(index)
+    if type(base) is Data and base.op == "train_test_split" and text in ("train", "test"):  # of Hugging Face's datasets
+        return Share(base, base.inputs[0], int(text == "test"), base.site, text == "test", "split off")
     if isinstance(text, str) and type(base) is Data:
         sibling = _sibling_key(program, value, text)
         return _named(text, base, "key", value.site, f"the part {text!r}") if sibling else None

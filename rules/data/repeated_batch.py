@@ -315,8 +315,8 @@ class RepeatedBatch(Rule):
         for found in lineage.restarted_loaders(program):
             yield self.finding(
                 found.begun,
-                "`iter` begins a new pass over the loader at every step, and the loader (made at {0}) reads its data in "
-                "stored order: every step trains on the same first batch, the rest of the data is never used.",
+                "`iter` begins a new pass over the loader at every step, and the loader (made at {0}) reads its data "
+                "in stored order: every step trains on the same first batch, the rest of the data is never used.",
                 "Loop over the loader, or make `batches = iter(loader)` once before the loop and call `next(batches)` "
                 "in it.",
                 evidence=[

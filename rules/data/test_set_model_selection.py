@@ -377,8 +377,8 @@ class TestSetModelSelection(Rule):
             hops = [Hop("the test data is set up here", found.made)] if found.made is not None else []
             yield self.finding(
                 found.site,
-                f"Here {found.what} by a number that was measured on {found.words}: the best of many test scores is too "
-                "good, and no unseen data is left to tell how good the model really is.",
+                f"Here {found.what} by a number that was measured on {found.words}: the best of many test scores is "
+                "too good, and no unseen data is left to tell how good the model really is.",
                 "Cut a validation part off the training data and decide by that; use the test part once, at the end.",
                 evidence=hops,
             )
