@@ -397,6 +397,9 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
     if isinstance(dataset.cls, Class):
         # Arguments may be used for training only: what the instance kept counts.
         values = [v for _, v in program.attributes(dataset)]
+        sample = program.samples.get(dataset)
+        if sample is not None:
+            values = [sample]
     for value in values:
         if not all(program.untouched(v) for v in alternatives(value)):
             continue

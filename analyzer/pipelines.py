@@ -213,7 +213,7 @@ def inconsistent_inputs(program: Program) -> Iterator[Inconsistent]:
             continue
         (other,) = known
         image = _numbers_only(entry.image)
-        if image == other or not _comparable(image) or not _comparable(other):
+        if not _comparable(image) or not _comparable(other) or _alike(image, other):
             continue
         first = places[entry.effect.subject].image
         site = entry.image.normalise or entry.image.site or entry.effect.site
@@ -224,11 +224,21 @@ def inconsistent_inputs(program: Program) -> Iterator[Inconsistent]:
 
 
 def _numbers_only(image: Image) -> Image:
+    if image.mean is not None and not any(image.mean) and image.std is not None and set(image.std) == {1.0}:
+        return Image(UNIT)
     return Image(BYTES if image.range == FLOAT_BYTES else image.range, None, image.mean, image.std)
 
 
 def _comparable(image: Image) -> bool:
     return image.range != NORMALISED or (image.mean is not None and image.std is not None)
+
+
+def _alike(one: Image, other: Image) -> bool:
+    """Whether two images lie in the same range, small differences of the constants apart."""
+    if one.range != other.range:
+        return False
+    near = all(abs(a - b) < 0.02 for a, b in zip(one.mean or (), other.mean or (), strict=False))
+    return near and all(0.9 < a / b < 1.1 for a, b in zip(one.std or (), other.std or (), strict=False) if b)
 
 
 def _words(image: Image) -> str:

@@ -103,8 +103,9 @@ def normalisation(step: Step) -> tuple[tuple[float, ...] | None, tuple[float, ..
         return None, None
     mean, std = step.value.argument("mean"), step.value.argument("std")
     mean, std = mean or step.value.argument("0"), std or step.value.argument("1")
-    if step.family == vision.ALBUMENTATIONS and mean is None and std is None and not step.value.hidden:
-        return vision.IMAGENET_MEAN, vision.IMAGENET_STD
+    if step.family == vision.ALBUMENTATIONS and not step.value.hidden:
+        defaults = vision.IMAGENET_MEAN, vision.IMAGENET_STD
+        return defaults[0] if mean is None else numbers(mean), defaults[1] if std is None else numbers(std)
     return numbers(mean), numbers(std)
 
 
@@ -381,10 +382,24 @@ def begins_with_normalisation(program: Program, entry: Entry) -> bool | None:
     result = entry.effect.result
     if result is None:
         return None
-    first = [v for v in program.history(result) if type(v) is Data and v.op != "output" and v.inputs[:1] == (given,)]
-    if not first:
+    first = _first_operations(program, result, given)
+    if not first or any(v.op in vision.TO_INDICES for v in first):
         return None
     return any("Norm" in v.op or v.op in _SCALES or v.op in _SHIFTS or v.op == "call" for v in first)
+
+
+def _first_operations(program: Program, result: Value, given: Value) -> list[Data]:
+    """What is done to an input first, behind conversions and changes of shape."""
+    found: list[Data] = []
+    frontier = {given}
+    for value in sorted((v for v in program.history(result) if type(v) is Data), key=lambda v: v.depth):
+        if value.op == "output" or not any(v in frontier for v in value.inputs):
+            continue
+        if value.inputs[0] in frontier and value.op in vision.KEEPS | vision.TO_FLOAT:
+            frontier.add(value)
+        else:
+            found.append(value)
+    return found
 
 
 def expects_imagenet(path: str) -> bool:

@@ -31,6 +31,9 @@ KEEPS: frozenset[str] = frozenset(
 """Operations that leave the range of an image as it is."""
 TO_FLOAT: frozenset[str] = frozenset(("float", "double", "half", "float()"))
 
+TO_INDICES: frozenset[str] = frozenset(("long", "int", "Embedding", "embedding", "one_hot"))
+"""Operations that take numbers as names of things."""
+
 TORCHVISION: Final = "torchvision.transforms."
 ALBUMENTATIONS: Final = "albumentations."
 COMPOSES: frozenset[str] = frozenset(
