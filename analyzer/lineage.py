@@ -407,3 +407,62 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
             if type(item) is Obj and isinstance(item.cls, str) and preprocessing.draws_at_random(item):
                 return item
     return None
+
+
+# ---------------------------------------------------------------------------- statistics of the batch
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatistic:
+    """Inputs of a model normalised by a statistic of their own batch."""
+
+    site: Site
+    what: str
+    model: Site
+
+
+def batch_statistics(program: Program) -> Iterator[BatchStatistic]:
+    """``(x - x.mean()) / x.std()`` where ``x`` is a batch of a loader, on the way into a trained model."""
+    applied = dict.fromkeys(normalisations(program))
+    seen: set[Site] = set()
+    for root in program.roots:
+        for effect in program.training_forwards(root):
+            history = {v for given in effect.inputs for v in program.history(given, through_unseen=False)}
+            for data, statistic in applied:
+                assert statistic.site is not None
+                if data not in history or statistic.site in seen:
+                    continue
+                batch = _whole_batch(program, statistic.inputs[0])
+                if batch is not None and _whole_batch(program, data.inputs[0]) is batch:
+                    seen.add(statistic.site)
+                    yield BatchStatistic(statistic.site, statistic.op, effect.site)
+
+
+def _whole_batch(program: Program, value: Value) -> Value | None:
+    """The part of a loader's batch that a value is, all its samples along the first axis; None for anything else."""
+    for _ in range(30):
+        if type(value) is not Data or not value.inputs:
+            return None
+        if value.op == "[]" or value.op == "element":
+            batch = value.inputs[0] if value.op == "[]" else value
+            if type(batch) is Data and batch.op == "element" and type(batch.inputs[0]) is Obj:
+                return value if _holds_several(program, batch.inputs[0]) else None
+            return None
+        if value.op not in _SAME_ROWS and value.op not in preprocessing.APPLIES_STATISTICS:
+            return None
+        value = value.inputs[0]
+    return None
+
+
+_SAME_ROWS = frozenset("float double half to cuda cpu contiguous clone detach unsqueeze squeeze flatten type".split())
+
+
+def _holds_several(program: Program, loader: Obj) -> bool:
+    """Whether a loader's batches are known to have several samples."""
+    if loader.cls != training.LOADER or loader.hidden or not program.untouched(loader):
+        return False
+    size = loader.argument("batch_size")
+    collate = loader.argument("collate_fn")
+    if collate is not None and not is_none(collate):
+        return False
+    return size is not None and not is_none(size) and constant(size) != 1

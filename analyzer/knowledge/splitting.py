@@ -46,6 +46,26 @@ READERS: frozenset[str] = frozenset(
 )
 """Functions that read a file whose path is their first argument."""
 
+CROSS_VALIDATIONS = (
+    "sklearn.model_selection.cross_val_score",
+    "sklearn.model_selection.cross_validate",
+    "sklearn.model_selection.cross_val_predict",
+)
+SEARCHES: frozenset[str] = frozenset(
+    ("sklearn.model_selection.GridSearchCV", "sklearn.model_selection.RandomizedSearchCV")
+)
+"""What divides its data itself, several times."""
+
+OVERSAMPLERS = ("imblearn.over_sampling.", "imblearn.combine.")
+ROWWISE: frozenset[str] = frozenset(
+    """flip fliplr flipud copy clone astype float to array asarray from_numpy tensor as_tensor rot90 roll abs clip clamp
+    reset_index""".split()
+)
+"""Operations whose result has one row for each row of its first input."""
+NOISE: frozenset[str] = frozenset(
+    "randn rand randn_like rand_like random.normal random.randn random.rand random.uniform normal".split()
+)
+
 TRAINING = "train"
 _ROLES: dict[str, str] = {
     **dict.fromkeys(("train", "training", "trn"), TRAINING),
