@@ -19,10 +19,13 @@ from nnaudit.rules import discover
 from nnaudit.rules.finding import Confidence, Finding, Severity
 
 
-def scan_files(files: Mapping[str, str], tmp_path: Path, select: Sequence[str] | None = None) -> list[Finding]:
+def scan_files(
+    files: Mapping[str, str], tmp_path: Path, select: Sequence[str] | None = None, own: str = ""
+) -> list[Finding]:
     """The findings that a user sees by default (certain, no mere advice) in these files.
 
-    ``select`` holds codes; without it all rules are run. A file that cannot be read or parsed fails.
+    ``select`` holds codes; without it all rules are run. Of the code ``own``, likely findings and advice are
+    included. A file that cannot be read or parsed fails.
     """
     for name, text in files.items():
         path = tmp_path / name
@@ -32,7 +35,11 @@ def scan_files(files: Mapping[str, str], tmp_path: Path, select: Sequence[str] |
     rules = [rule() for rule in discover() if select is None or rule.code in select]
     result = engine.scan([tmp_path], rules, Config(folder=tmp_path))
     assert not result.problems, "\n".join(map(str, result.problems))
-    return [f for f in result.findings if f.confidence is Confidence.CERTAIN and f.severity is not Severity.INFO]
+    return [
+        f
+        for f in result.findings
+        if f.code == own or (f.confidence is Confidence.CERTAIN and f.severity is not Severity.INFO)
+    ]
 
 
 def places(findings: Iterable[Finding], folder: Path) -> list[tuple[str, str, int]]:

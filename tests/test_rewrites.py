@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rewrites import REWRITES, Project
-from rewrites.silence import hand_over
+from rewrites.silence import FIXED, hand_over
 from support import scan_files
 
 from nnaudit.rules import discover
@@ -40,7 +40,7 @@ def marked(files: Project, code: str) -> Places:
 
 def found(files: Project, rule: type[Rule], folder: Path) -> Places:
     """Where the rule speaks, by path in the project and row."""
-    findings: list[Finding] = scan_files(files, folder, select=[rule.code])
+    findings: list[Finding] = scan_files(files, folder, select=[rule.code], own=rule.code)
     return {(_inner(f.place.filename, folder), f.place.location.row) for f in findings if f.code == rule.code}
 
 
@@ -62,6 +62,8 @@ def test_findings_do_not_change(rule: type[Rule], example: Example, rewrite: str
 
 @pytest.mark.parametrize(("rule", "example"), cases("bad"))
 def test_an_unreadable_call_silences(rule: type[Rule], example: Example, tmp_path: Path) -> None:
+    if rule.code in FIXED:
+        pytest.skip(FIXED[rule.code])
     files = hand_over(example.files, rule.code)
     for path, source in files.items():
         compile(source, path, "exec")

@@ -129,17 +129,17 @@ def test_good_examples_are_not_marked(rule: type[Rule], example: Example) -> Non
 def test_bad_examples_are_found(rule: type[Rule], example: Example, tmp_path: Path) -> None:
     """At exactly the marked lines, and no other rule says anything."""
     expected = sorted((rule.code, path, row) for path, row in example.marked(rule.code))
-    assert places(scan_files(example.files, tmp_path), tmp_path) == expected
+    assert places(scan_files(example.files, tmp_path, own=rule.code), tmp_path) == expected
 
 
 @each_example("good")
 def test_good_examples_stay_silent(rule: type[Rule], example: Example, tmp_path: Path) -> None:
-    assert places(scan_files(example.files, tmp_path), tmp_path) == []
+    assert places(scan_files(example.files, tmp_path, own=rule.code), tmp_path) == []
 
 
 @each_example("bad")
 def test_findings_are_readable(rule: type[Rule], example: Example, tmp_path: Path) -> None:
-    for finding in scan_files(example.files, tmp_path, select=[rule.code]):
+    for finding in scan_files(example.files, tmp_path, select=[rule.code], own=rule.code):
         assert (finding.name, finding.points) == (rule.name, rule.points)
         assert finding.message.endswith(".")
         assert finding.advice.endswith(".")

@@ -12,6 +12,14 @@ SHUFFLES: frozenset[str] = frozenset(
 )
 """Names of operations that put samples in random order."""
 
+GENERATORS: frozenset[str] = frozenset(
+    ("numpy.random.RandomState", "numpy.random.Generator", "random.Random", "torch.Generator")
+)
+GENERATOR_NAMES: frozenset[str] = frozenset(
+    ("default_rng", "RandomState", "Random", "Generator", "manual_seed", "seed")
+)
+"""Classes of random generators, and words that make one or set it back."""
+
 APPLIES_STATISTICS: tuple[str, ...] = ("-", "/", "sub", "div", "fillna", "true_divide", "subtract", "divide")
 SHIFTS: tuple[str, ...] = ("-", "sub", "subtract")
 EXTREMES: frozenset[str] = frozenset(("min", "max", "amin", "amax", "nanmin", "nanmax"))

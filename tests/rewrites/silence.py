@@ -27,6 +27,7 @@ class Where(Enum):
 
 # Rule -> where its objects are handed over, and why not simply before the statement.
 SILENCING: dict[str, tuple[Where, str]] = {
+    "NN114": (Where.AFTER, "the generator does not exist before; afterwards the workers can be given others"),
     "NN116": (Where.SCOPE, "the number is measured before; only the data behind it can make it harmless"),
     "NN201": (Where.AFTER, "what was fitted stays fitted; only a change of the data before the split can repair it"),
     "NN203": (Where.AROUND, "the pipeline is inside the data set; afterwards its transform can be replaced"),
@@ -40,6 +41,9 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN508": (Where.AROUND, "backward can be called before the clip, and the gradients can be clipped after it"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
+
+# Rule -> why nothing that unseen code does to the objects can make its finding wrong.
+FIXED: dict[str, str] = {}
 
 
 def hand_over(files: dict[str, str], code: str) -> dict[str, str]:
