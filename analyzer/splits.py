@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import lineage
-from .knowledge import preprocessing, splitting, tensors, training
+from .knowledge import splitting, tensors, training
 from .values import (
     UNKNOWN,
     Const,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 MAX_NODES = 400
+MAX_CHAIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,19 @@ def for_training(program: Program, value: Value, depth: int = 0) -> Share | None
     if share is None or share.held_out is not False or depth > 6:
         return None
     return None if held_out(program, share.whole, depth + 1) else share
+
+
+def chain(program: Program, value: Value) -> list[Share]:
+    """The shares that a value comes from, the last division first."""
+    found: list[Share] = []
+    while len(found) < MAX_CHAIN:
+        nearest = shares(program, value)
+        share = next(iter(nearest))
+        if len(nearest) != 1 or share is None:
+            break
+        found.append(share)
+        value = share.whole
+    return found
 
 
 def carriers(value: Value) -> Iterator[Value]:
@@ -336,80 +349,3 @@ def trained_on(program: Program) -> frozenset[Share]:
             elif type(value) is Data and value.op in ("[]", "part"):
                 found.add(share_of(program, value))
     return frozenset(s for s in found if s is not None)
-
-
-# ---------------------------------------------------------------------------- learning from held-out data
-
-
-@dataclass(frozen=True, slots=True)
-class FittedOnHeldOut:
-    """A transformer fitted on held-out data (and where it, or its like, is fitted on the training part)."""
-
-    site: Site
-    what: str
-    share: Share
-    trained: Site
-    again: bool
-
-
-def fitted_on_held_out(program: Program) -> Iterator[FittedOnHeldOut]:
-    """Scalers and their like whose ``fit`` sees a held-out share, though the training share could be had."""
-    trained = program.trained_shares
-    fits = [
-        (effect, share)
-        for effect, _ in program.effects("fit")
-        if _learner(program, effect.subject) and len(effect.inputs) >= 1
-        for share in (held_out(program, effect.inputs[0]),)
-    ]
-    for effect, share in fits:
-        if share is None or share in trained:
-            continue
-        owner = effect.subject
-        assert type(owner) is Obj
-        same = next((e for e, s in fits if e.subject is owner and _siblings(program, e.inputs[0], share)), None)
-        like = next(
-            (e for e, s in fits if _cls(e.subject) == owner.cls and _siblings(program, e.inputs[0], share)), None
-        )
-        first = same or (None if preprocessing.describes(str(owner.cls)) else like)
-        if first is not None:
-            name = str(owner.cls).rsplit(".", 1)[-1]
-            yield FittedOnHeldOut(effect.site, name, share, first.site, same is not None)
-
-
-def _cls(value: Value) -> object:
-    return value.cls if type(value) is Obj else None
-
-
-def _siblings(program: Program, value: Value, share: Share) -> bool:
-    """Whether the value holds the other share of the same division."""
-    found = shares(program, value)
-    return len(found) == 1 and all(
-        s is not None and s.division == share.division and s.index != share.index and not s.held_out for s in found
-    )
-
-
-def _learner(program: Program, owner: Value) -> bool:
-    return (
-        type(owner) is Obj
-        and isinstance(owner.cls, str)
-        and (preprocessing.learns(owner.cls) or owner.cls in preprocessing.ENCODERS)
-        and program.untouched(owner)
-    )
-
-
-def normalised_alone(program: Program) -> Iterator[FittedOnHeldOut]:
-    """``(x_test - x_test.mean(0)) / x_test.std(0)`` next to the same for the training part."""
-    uses = [
-        (data, statistic, share)
-        for data, statistic in lineage.normalisations(program)
-        for share in (held_out(program, statistic.inputs[0]),)
-        if share is not None or for_training(program, statistic.inputs[0]) is not None
-    ]
-    for data, statistic, share in uses:
-        if share is None or share in program.trained_shares or statistic.site is None:
-            continue
-        if shares(program, data.inputs[0]) != shares(program, statistic.inputs[0]):
-            continue
-        like = next((s for _, s, _ in uses if s.op == statistic.op and _siblings(program, s.inputs[0], share)), None)
-        if like is not None and like.site is not None and like.site != statistic.site:
-            yield FittedOnHeldOut(statistic.site, statistic.op, share, like.site, False)

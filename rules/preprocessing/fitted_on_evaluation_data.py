@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...analyzer import splits
+from ...analyzer import leaks
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -333,7 +333,7 @@ class FittedOnEvaluationData(Rule):
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
-        for use in splits.fitted_on_held_out(program):
+        for use in leaks.fitted_on_held_out(program):
             again = "again" if use.again else "a second time"
             yield self.finding(
                 use.site,
@@ -342,7 +342,7 @@ class FittedOnEvaluationData(Rule):
                 "Fit on the training part only, and call `transform` for the other parts.",
                 evidence=self._evidence(use),
             )
-        for use in splits.normalised_alone(program):
+        for use in leaks.normalised_alone(program):
             yield self.finding(
                 use.site,
                 f"`{use.what}` is taken of held-out data ({use.share.words}) to normalise it: the same value means one "
@@ -351,6 +351,6 @@ class FittedOnEvaluationData(Rule):
                 evidence=self._evidence(use),
             )
 
-    def _evidence(self, use: splits.FittedOnHeldOut) -> list[Hop]:
+    def _evidence(self, use: leaks.FittedOnHeldOut) -> list[Hop]:
         hops = [Hop("the training part is treated here", use.trained)]
         return [*hops, Hop("the data is divided here", use.share.site)] if use.share.site is not None else hops
