@@ -27,6 +27,7 @@ class Where(Enum):
 
 # Rule -> where its objects are handed over, and why not simply before the statement.
 SILENCING: dict[str, tuple[Where, str]] = {
+    "NN111": (Where.AFTER, "the layer does not exist before; afterwards the model can get another head"),
     "NN114": (Where.AFTER, "the generator does not exist before; afterwards the workers can be given others"),
     "NN116": (Where.SCOPE, "the number is measured before; only the data behind it can make it harmless"),
     "NN201": (Where.AFTER, "what was fitted stays fitted; only a change of the data before the split can repair it"),
