@@ -29,6 +29,20 @@ KEEPS: frozenset[str] = frozenset(
     view reshape tensor as_tensor repeat expand [] interpolate .T detach numpy flatten""".split()
 )
 """Operations that leave the range of an image as it is."""
+RESIZES = ("cv2.resize", "resize")
+"""Functions and methods that take a size as (width, height)."""
+KEEPS_SIZE: frozenset[str] = frozenset(
+    "copy array asarray astype convert cv2.cvtColor cv2.flip cv2.GaussianBlur cv2.medianBlur float".split()
+)
+"""Operations whose result has the height and width of their input."""
+KEEPS_AXES: frozenset[str] = KEEPS_SIZE | frozenset(
+    """cv2.resize resize crop from_numpy tensor as_tensor to cuda cpu double half / - * + ascontiguousarray contiguous
+    clone""".split()
+)
+"""Operations whose result has the axes of their input in the same order."""
+CHANNELS_LAST_DATA: frozenset[str] = frozenset(("torchvision.datasets.CIFAR10", "torchvision.datasets.CIFAR100"))
+"""Datasets whose ``data`` is an array of shape (N, H, W, C)."""
+
 TO_FLOAT: frozenset[str] = frozenset(("float", "double", "half", "float()"))
 
 TO_INDICES: frozenset[str] = frozenset(("long", "int", "Embedding", "embedding", "one_hot"))
