@@ -24,8 +24,8 @@ class Effect:
     (``detail``: a constant, True for train), ``forward`` (a module or an unknown callable was
     called), ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``,
     ``fit``, ``split``, ``shuffle``, ``draw`` (a random order), ``seed``, ``iter`` (begun anew), ``save``,
-    ``freeze``. ``grad`` tells whether gradients were recorded (None: unknown), ``mode`` the training
-    mode of a module that is called (None: unknown).
+    ``remove`` (an item), ``freeze``. ``grad`` tells whether gradients were recorded (None: unknown),
+    ``mode`` the training mode of a module that is called (None: unknown).
     """
 
     kind: str

@@ -100,6 +100,8 @@ class Interpreter:
         """Names of the methods called on each opaque thing."""
         self.samples: dict[Value, Value] = {}
         """What ``__getitem__`` of each data set that a loader reads gives for any index."""
+        self.ranges: dict[Value, Data] = {}
+        """What each index of a loop or comprehension counts through."""
         self.callbacks: dict[Value, Value] = {}
         """What the function inside a library object gives for any argument."""
         self.methods: dict[Value, set[str]] = {}
@@ -384,6 +386,7 @@ def _delete(run: Interpreter, s: ir.Delete, frame: Frame) -> None:
         if type(target) is ir.Name:
             run.state.set(frame, target.id, None)
         elif type(target) is ir.Subscript:
+            run.emit("remove", run.evaluate(target.base, frame), run.site(s.site))
             access.delete_item(run, run.evaluate(target.base, frame), run.evaluate(target.key, frame))
 
 

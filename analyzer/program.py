@@ -651,6 +651,16 @@ class Program:
         """What the function inside a library object makes of its argument."""
         return self._run.callbacks
 
+    @property
+    def ranges(self) -> Mapping_[Value, Data]:
+        """The range that each index counts through."""
+        return self._run.ranges
+
+    @cached_property
+    def removed_from(self) -> frozenset[Value]:
+        """Things of which an item was deleted."""
+        return frozenset(e.subject for e, _ in self.effects("remove"))
+
     def methods_of(self, obj: Value) -> set[str]:
         """Names of the project's own methods that were called on an object."""
         return self._run.methods.get(obj, set())

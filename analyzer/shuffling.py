@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 MAX_NODES = 300
+SIDE_BY_SIDE = "split side by side"
 UNSEEN = "unseen code had hold of it"
 
 
@@ -43,13 +44,13 @@ class Apart:
 def shuffled_apart(program: Program) -> Iterator[Apart]:
     """Pairs of inputs and labels whose samples no longer belong together."""
     orders = Orders(program)
-    for inputs, labels, site, use in _pairs(program):
+    for inputs, labels, site, use in pairs(program):
         found = orders.apart(inputs, labels)
         if found is not None:
             yield Apart(*found, site, use)
 
 
-def _pairs(program: Program) -> Iterator[tuple[Value, Value, Site, str]]:
+def pairs(program: Program) -> Iterator[tuple[Value, Value, Site, str]]:
     """Values whose samples must belong together, and where they meet."""
     for dataset in program.made("torch.utils.data.TensorDataset"):
         tensors = [v for k, v in dataset.arguments if k.isdigit()]
@@ -65,7 +66,7 @@ def _pairs(program: Program) -> Iterator[tuple[Value, Value, Site, str]]:
         together.setdefault((effect.site, effect.context), []).append(effect)
     for effects in together.values():
         if len(effects) == 2:
-            yield effects[0].subject, effects[1].subject, effects[0].site, "split side by side"
+            yield effects[0].subject, effects[1].subject, effects[0].site, SIDE_BY_SIDE
     for use in program.losses:
         if use.target is not None:
             for item in program.history(use.prediction):

@@ -66,6 +66,18 @@ NOISE: frozenset[str] = frozenset(
     "randn rand randn_like rand_like random.normal random.randn random.rand random.uniform normal".split()
 )
 
+SAME_COLUMNS: frozenset[str] = frozenset(
+    """.values values to_numpy astype array asarray from_numpy tensor as_tensor float long double int to cuda cpu copy
+    clone dropna fillna reset_index sample sort_values drop_duplicates ffill bfill ravel flatten reshape view unsqueeze
+    squeeze contiguous sklearn.utils.shuffle head tail""".split()
+)
+"""Operations whose result has the columns of their first input."""
+
+CLEANING: frozenset[str] = frozenset(
+    "copy dropna fillna reset_index sample sort_values drop_duplicates ffill bfill astype head tail".split()
+)
+"""Those of them that tables are cleaned with right after they were read."""
+
 TRAINING = "train"
 _ROLES: dict[str, str] = {
     **dict.fromkeys(("train", "training", "trn"), TRAINING),
