@@ -91,6 +91,8 @@ def multi_label(program: Program, target: Value) -> Site | None:
                 return value.site
         if type(value) is Obj and value.cls == "torchvision.datasets.CelebA":
             kind = value.argument("target_type") or value.argument("2")
+            if value.hidden or value.argument("target_transform") is not None or value.argument("4") is not None:
+                return None
             return value.site if kind is None or constant(kind) == "attr" else None
     return None
 

@@ -247,8 +247,11 @@ class LabelKindMismatch(Rule):
 
 
             class Trainer:
-                def __init__(self):
-                    faces = CelebA("data", target_type="identity", transform=transforms.ToTensor())
+                def __init__(self, smiling):
+                    pixels = transforms.ToTensor()
+                    faces = CelebA("data", target_type="identity", transform=pixels)
+                    if smiling:
+                        faces = CelebA("data", transform=pixels, target_transform=lambda attributes: attributes[31])
                     self.loader = DataLoader(faces, batch_size=32, shuffle=True)
                     self.net = nn.Sequential(nn.Conv2d(3, 8, 7, 4), nn.Flatten(), nn.LazyLinear(10_178))
                     self.optimizer = torch.optim.Adam(self.net.parameters())
@@ -260,9 +263,10 @@ class LabelKindMismatch(Rule):
                         self.optimizer.step()
 
 
-            Trainer().fit()
+            Trainer(False).fit()
+            Trainer(True).fit()
             """,
-            why="A person is one class.",
+            why="A person is one class, and so is one attribute of the forty.",
         ),
         Example(
             """
