@@ -24,7 +24,7 @@ class Effect:
     (``detail``: a constant, True for train), ``forward`` (a module or an unknown callable was
     called), ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``,
     ``fit``, ``split``, ``shuffle``, ``draw`` (a random order), ``seed``, ``iter`` (begun anew), ``save``,
-    ``remove`` (an item), ``freeze``. ``grad`` tells whether gradients were recorded (None: unknown),
+    ``remove`` and ``write`` (an item), ``freeze``. ``grad`` tells whether gradients were recorded (None: unknown),
     ``mode`` the training mode of a module that is called (None: unknown).
     """
 

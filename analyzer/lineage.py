@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
-from .effects import LoopNode
-from .knowledge import preprocessing, tensors, training
+from . import splits
+from .effects import Effect, LoopNode
+from .knowledge import preprocessing, splitting, tensors, training
 from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
@@ -226,8 +227,10 @@ class Leak:
 def statistics_before_split(program: Program) -> Iterator[Leak]:
     """Transformers fitted, or statistics taken, on data of which a part is held out afterwards."""
     seen: set[Site] = set()
-    for split, value in _splits(program):
-        for leak in (*_fitted(program, split, value), *_computed(program, split, value)):
+    divided = [(site, value, True) for site, value in _splits(program)]
+    divided += [(site, value, False) for site, value in (*cut_by_lists(program), *_pieces(program))]
+    for split, value, plain in divided:
+        for leak in (*_fitted(program, split, value), *_computed(program, split, value, plain)):
             if leak.fitted not in seen:
                 seen.add(leak.fitted)
                 yield leak
@@ -236,26 +239,65 @@ def statistics_before_split(program: Program) -> Iterator[Leak]:
 def _splits(program: Program) -> Iterator[tuple[Site, Value]]:
     for effect, _ in program.effects("split"):
         yield effect.site, effect.subject
-    yield from _complementary_slices(program)
+    for name in splitting.CROSS_VALIDATIONS:
+        for data in program.operations(name):
+            value = data.option("X", 1)
+            if value is not None and data.site is not None:
+                yield data.site, value
+    yield from _halves(program)
+    for data, site in program.items_taken:
+        share = splits.share_of(program, data)
+        if (
+            share is not None
+            and share.held_out
+            and isinstance(share.division, tuple)
+            and share.division[0] == splits.BY_COLUMN
+        ):
+            yield site, share.whole
 
 
-def _complementary_slices(program: Program) -> Iterator[tuple[Site, Value]]:
-    """``x[:n]`` and ``x[n:]`` of the same array."""
+def _halves(program: Program) -> Iterator[tuple[Site, Value]]:
+    """``x[:n]`` and ``x[n:]`` of the same array, also as ``x[0:n]`` and ``x[n:len(x)]``."""
     heads: dict[tuple[Value, Value], Site] = {}
-    tails: dict[tuple[Value, Value], Site] = {}
+    tails: set[tuple[Value, Value]] = set()
     for data, site in program.slices:
         base, index = data.inputs
         assert isinstance(index, Data)
         lower, upper, step = index.inputs
-        if not is_none(step):
-            continue
-        if is_none(lower) and not is_none(upper):
+        ends = is_none(upper) or (type(upper) is Data and upper.op == "len()" and upper.inputs == (base,))
+        if is_none(step) and (is_none(lower) or constant(lower) == 0) and not ends:
             heads[base, upper] = site
-        elif is_none(upper) and not is_none(lower):
-            tails[base, lower] = site
+        elif is_none(step) and ends:
+            tails.add((base, lower))
     for (base, bound), site in heads.items():
         if (base, bound) in tails:
             yield site, base
+
+
+def _pieces(program: Program) -> Iterator[tuple[Site, Value]]:
+    """Adjacent pieces of any kind: ``table[:n, :]`` and ``table[n:, :]``, ``x[:a]`` and ``x[a:b]``."""
+    for base, bounds in program.borders.items():
+        for site in bounds.values():
+            yield site, base
+
+
+def cut_by_lists(program: Program) -> Iterator[tuple[Site, Value]]:
+    """``x[borders1[part]:borders2[part]]``: one slice that is taken with other bounds for each part of the data."""
+    places: dict[Site, dict[tuple[Value, ...], Value]] = {}
+    for (base, bounds), site in program.row_slices:
+        if not is_none(bounds[0]) and not is_none(bounds[1]):
+            places.setdefault(site, {})[bounds[:2]] = base
+    for site, taken in places.items():
+        known = [pair for pair in taken if not any(_counts(program, v) for v in pair)]
+        chosen = any(len(alternatives(v)) > 1 for pair in known for v in pair)
+        if len(known) > 1 or chosen:
+            for pair in known:
+                yield site, taken[pair]
+
+
+def _counts(program: Program, value: Value) -> bool:
+    """Whether a bound moves with a loop or a position."""
+    return any(type(v) is Data and v.op in ("index", "param", "element") for v in program.history(value))
 
 
 def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
@@ -267,8 +309,24 @@ def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
         if cls is None or not preprocessing.learns(cls) or not program.untouched(owner):
             continue
         used = effect.result in history if effect.result is not owner else _applied_to_part(program, owner, split)
-        if used and any(d in history or d is value for d in effect.inputs):
+        seen = any(d in history or d is value for d in effect.inputs)
+        if (used and seen) or _written_back(program, effect, split, history):
             yield Leak(effect.site, split, f"{cls.rsplit('.', 1)[-1]} is fitted")
+
+
+def _written_back(program: Program, effect: Effect, split: Site, history: set[Value]) -> bool:
+    """``table[columns] = scaler.fit_transform(table[columns])`` before the table is split."""
+    for write, root in program.effects("write"):
+        if write.subject not in history or effect.result is None or write.inputs[1] is not effect.result:
+            continue
+        if not any(program.comes_from(d, write.subject) for d in effect.inputs):
+            continue
+        order = [e for e in fx.effects(root.block) if e is write or (e.kind == "split" and e.site == split)]
+        if len(order) > 1 and order[0] is write:
+            return True
+        if any(site == split and data.serial > write.inputs[1].serial for data, site in program.items_taken):  # type: ignore[attr-defined]
+            return True
+    return False
 
 
 def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
@@ -276,11 +334,16 @@ def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
     return any(data.inputs[:1] == (owner,) for data in program.operations("transform"))
 
 
-def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
-    """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards."""
+def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterator[Leak]:
+    """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards.
+
+    What is cut along several axes may be an image: there (not ``rows``) the statistic must name the axis of the rows.
+    """
     history = set(program.history(value, into_objects=True, through_unseen=False))
     for data, statistic in normalisations(program):
         whole = statistic.inputs[0]
+        if not rows and _axis(statistic) is None:
+            continue
         if (data in history and program.comes_from(data.inputs[0], whole)) or (
             whole in history and _is_part_of(program, data.inputs[0], split, whole)
         ):
@@ -325,10 +388,16 @@ def _statistic(value: Value) -> Data | None:
     return None
 
 
+def _axis(statistic: Data) -> Value | None:
+    """The axis or axes that a reduction names, None where it runs over everything."""
+    axis = statistic.option("axis") or statistic.option("dim") or statistic.option("axis", 1)
+    return None if axis is None or is_none(axis) else axis
+
+
 def _reduces_samples(statistic: Data) -> bool:
     """Whether the reduction runs over samples: no axis, axis 0, or several axes that include it."""
-    axis = statistic.option("axis") or statistic.option("dim") or statistic.option("axis", 1)
-    if axis is None or is_none(axis):
+    axis = _axis(statistic)
+    if axis is None:
         return True
     if type(axis) is Sequence:
         return any(constant(v) == 0 for v in axis.items)

@@ -744,6 +744,11 @@ class Program:
         """Every slice taken, and where."""
         return [(d, s) for d, s in self._run.sliced.items() if type(d.inputs[1]) is Data and d.inputs[1].op == "[:]"]
 
+    @property
+    def items_taken(self) -> Sequence[tuple[Data, Site]]:
+        """Every item or slice of something that is not a list or dict, and where it is taken."""
+        return list(self._run.sliced.items())
+
     @cached_property
     def row_slices(self) -> Sequence[tuple[tuple[Value, tuple[Value, ...]], Site]]:
         """Every slice of rows: the array (behind ``iloc`` and its like), its bounds, and where it is taken."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_NODES = 400
 MAX_CHAIN = 6
+BY_COLUMN = "column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,7 @@ def _by_index(program: Program, base: Value, index: Value, site: Site | None) ->
         return Share(owner, base, number, owner.site, number != 0, f"a fold of {_short(owner)}")
     named = _named_by_column(index)
     if named is not None:
-        return _named(named, base, "column", site, f"the rows marked {named!r}")
+        return _named(named, base, BY_COLUMN, site, f"the rows marked {named!r}")
     inner = shares(program, index)
     if len(inner) == 1 and (share := next(iter(inner))) is not None:
         return Share(share.division, base, share.index, share.site, share.held_out, share.words)
