@@ -164,25 +164,52 @@ class SlicedBatches:
 
 
 def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
-    """Loops over ``range(0, n, size)`` that train on ``x[i:i + size]``, ``y[i:i + size]``, unshuffled, each epoch."""
+    """Loops that train on ``x[i:i + size]`` and ``y[i:i + size]``, or on pieces of ``x.split(size)``, in stored order."""
     for loop in program.loops:
-        iterable = loop.node.iterable
-        if type(iterable) is not Data or iterable.op != "range" or not loop.outer:
-            continue
         backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
-        index = program.index_of(loop)
-        cuts = {}
+        if not backward or not loop.outer:
+            continue
+        cuts: dict[Value, Site] = {}
         for effect in backward:
             for value in program.history(effect.subject):
-                if type(value) is Data and value.op == "[]" and _cut_at(value.inputs[1], index):
-                    cuts[value.inputs[0]] = value
+                base = _piece_of(value, program.index_of(loop)) if type(value) is Data else None
+                if base is not None:
+                    cuts[base] = program.sliced_at(value) or loop.site  # type: ignore[arg-type]
         if len(cuts) >= 2 and not any(was_permuted(program, base) for base in cuts):
-            first = next(iter(cuts.values()))
-            yield SlicedBatches(loop.node, loop.outer[-1], program.sliced_at(first) or loop.site)
+            yield SlicedBatches(loop.node, loop.outer[-1], next(iter(cuts.values())))
+
+
+def _piece_of(value: Data, index: Value) -> Value | None:
+    """The array of which a value is the piece for this step of a loop."""
+    if value.op == "[]" and len(value.inputs) == 2 and type(index) is Data and index.op == "index":
+        return value.inputs[0] if _cut_at(value.inputs[1], index) else None
+    if value.op == "element" and type(value.inputs[0]) is Data:
+        pieces = value.inputs[0]
+        known = pieces.op in _PIECES and type(pieces.inputs[0]) is Data
+        return pieces.inputs[0] if known and value in _elements(index) else None
+    return None
+
+
+_PIECES = frozenset(("split", "chunk", "array_split", "tensor_split"))
+
+
+def _elements(element: Value) -> list[Value]:
+    """What a loop binds in one step, one by one (``zip`` binds several, ``enumerate`` a number beside them)."""
+    if type(element) is Sequence:
+        return [part for item in element.items for part in _elements(item)]
+    return [element]
 
 
 def _cut_at(index: Value, start: Value) -> bool:
-    return type(index) is Data and index.op == "[:]" and index.inputs[0] is start
+    """``start:start + size``, ``start * size:(start + 1) * size``, or a piece of the numbers in order."""
+    if type(index) is not Data:
+        return False
+    if index.op == "[]" and type(index.inputs[0]) is Data and index.inputs[0].op in ("arange", "range"):
+        return _cut_at(index.inputs[1], start)
+    if index.op != "[:]":
+        return False
+    lower = index.inputs[0]
+    return lower is start or (type(lower) is Data and lower.op == "*" and start in lower.inputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
