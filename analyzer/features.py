@@ -169,7 +169,7 @@ def _by_position(found: Columns, index: Sequence) -> bool:
     if lower is None and upper is None:
         return True
     if (lower is None or type(lower) is int) and type(upper) is int and upper > 0 and (lower or 0) >= 0:
-        found.bounds = (int(lower or 0), upper)  # type: ignore[call-overload]
+        found.bounds = (int(lower or 0), upper)
         return True
     return False
 

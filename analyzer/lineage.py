@@ -164,7 +164,7 @@ class SlicedBatches:
 
 
 def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
-    """Loops that train on ``x[i:i + size]`` and ``y[i:i + size]``, or on pieces of ``x.split(size)``, in stored order."""
+    """Loops that train on ``x[i:i + size]`` and ``y[i:i + size]``, or on ``x.split(size)``, in stored order."""
     for loop in program.loops:
         backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
         if not backward or not loop.outer:

@@ -16,6 +16,7 @@ from .transforms import (
     expects_imagenet,
     image_of,
     normalisation,
+    numbers,
     pipeline_of,
     pipelines,
     through,
@@ -247,8 +248,8 @@ def _words(image: Image) -> str:
     return f"normalised by mean {_listed(image.mean)} and deviation {_listed(image.std)}"
 
 
-def _listed(numbers: tuple[float, ...] | None) -> str:
-    return "(" + ", ".join(f"{n:g}" for n in numbers or ()) + ")"
+def _listed(constants: tuple[float, ...] | None) -> str:
+    return "(" + ", ".join(f"{n:g}" for n in constants or ()) + ")"
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,3 +303,43 @@ def is_pretrained(model: Value) -> bool:
         if given is not None:
             return type(given) is Library or (type(given) is Const and given.value not in (None, False))
     return False
+
+
+# ---------------------------------------------------------------------------- strength of augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Heavy:
+    """A random step with an extreme parameter."""
+
+    site: Site
+    what: str
+
+
+def heavy_steps(program: Program) -> Iterator[Heavy]:
+    """Random steps whose literal parameters leave little of the image, and pipelines with very many of them."""
+    for _, found in pipelines(program):
+        random = [s for s in found if s.family == vision.TORCHVISION and s.name in vision.DISTORTS]
+        if len(random) > vision.MAX_DISTORTIONS and random[0].site is not None:
+            names = ", ".join(f"`{s.name}`" for s in random)
+            yield Heavy(random[0].site, f"{len(random)} distortions one after the other ({names})")
+        for step in found:
+            what = _extreme(step)
+            if what is not None and step.site is not None:
+                yield Heavy(step.site, what)
+
+
+def _extreme(step: Step) -> str | None:
+    """What is extreme about a step, in words."""
+    if type(step.value) is not Obj or step.family != vision.TORCHVISION:
+        return None
+    for name, position, limit, lowest, words in vision.EXTREMES.get(step.name, ()):
+        given = numbers(step.value.argument(name) or step.value.argument(str(position)))
+        if not given:
+            continue
+        if step.name == "ColorJitter" and len(given) == 2 and name != "hue":
+            given = (1 - min(given),)  # a range of factors
+        worst = min(given) if lowest else max(given)
+        if (worst < limit) if lowest else (worst > limit):
+            return f"`{step.name}` with {name} {worst:g} {words}"
+    return None

@@ -651,6 +651,10 @@ class Program:
         """What the function inside a library object makes of its argument."""
         return self._run.callbacks
 
+    def is_sample_index(self, index: Data) -> bool:
+        """Whether an index is the one with which a loader asks a data set for a sample."""
+        return any(base.site == index.site for base in self.samples if isinstance(base, Obj))
+
     @property
     def ranges(self) -> Mapping_[Value, Data]:
         """The range that each index counts through."""

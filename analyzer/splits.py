@@ -263,7 +263,7 @@ def _fold(index: Value) -> tuple[Data, int] | None:
         if type(inner) is Data and inner.op in ("element", "[]") and number in (0, 1) and inner.inputs:
             source = inner.inputs[0]
             if type(source) is Data and source.op == "split" and _is_splitter(source.inputs[0]):
-                return source, int(number)  # type: ignore[call-overload]
+                return source, int(number)
         index = inner
     return None
 

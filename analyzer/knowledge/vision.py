@@ -71,6 +71,29 @@ CLAMPS: frozenset[str] = frozenset(
 CALLED: frozenset[str] = frozenset(("torchvision.transforms.Lambda", "albumentations.Lambda"))
 """Steps that hold a function of the user's."""
 
+DISTORTS: frozenset[str] = frozenset(
+    """RandomRotation RandomAffine RandomPerspective ColorJitter RandomGrayscale RandomErasing GaussianBlur RandomInvert
+    RandomPosterize RandomSolarize RandomEqualize ElasticTransform RandAugment AutoAugment TrivialAugmentWide AugMix
+    RandomResizedCrop""".split()
+)
+MAX_DISTORTIONS = 6
+"""Steps of torchvision that take information out of an image, and how many of them are usual at most."""
+
+EXTREMES: dict[str, tuple[tuple[str, int, float, bool, str], ...]] = {
+    "ColorJitter": (
+        ("brightness", 0, 0.9, False, "can make the image black"),
+        ("contrast", 1, 0.9, False, "can make the image grey"),
+        ("hue", 3, 0.4, False, "exchanges all colours"),
+    ),
+    "RandomResizedCrop": (("scale", 1, 0.05, True, "can leave a twentieth of the image"),),
+    "RandomErasing": (("scale", 1, 0.6, False, "can erase more than half of the image"),),
+    "RandomGrayscale": (("p", 0, 0.6, False, "takes the colours out of most images"),),
+    "RandomPerspective": (("distortion_scale", 0, 0.8, False, "makes images unreadable"),),
+    "GaussianBlur": (("sigma", 1, 8.0, False, "leaves no edges"),),
+    "RandomSolarize": (("threshold", 0, 20.0, True, "inverts nearly the whole image"),),
+}
+"""Parameters by name and position, their limit, whether lower is more extreme, and what is extreme about it."""
+
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 

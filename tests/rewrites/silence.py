@@ -34,6 +34,7 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN203": (Where.AROUND, "the pipeline is inside the data set; afterwards its transform can be replaced"),
     "NN206": (Where.AFTER, "pipeline and tokenizer are made in the marked statement; they can be replaced afterwards"),
     "NN207": (Where.AFTER, "the steps are made in the marked statement; a change of them afterwards can repair it"),
+    "NN208": (Where.AFTER, "as for NN207"),
     "NN401": (Where.AFTER, "the optimizer does not exist before; afterwards add_param_group() can repair it"),
     "NN402": (Where.AFTER, "the fresh list is not registered before; afterwards its owner can register it"),
     "NN502": (Where.AROUND, "the mark may stand at eval(); train() can follow it"),
