@@ -413,7 +413,9 @@ def element(run: Interpreter, iterable: Value, site: Site) -> Value:
         if iterable.op == "zip":
             return run.space.sequence(element(run, v, site) for v in iterable.inputs)
         if iterable.op == "range":
-            return run.space.data("index", site, ())
+            index = run.space.data("index", site, ())
+            run.ranges.setdefault(index, iterable)
+            return index
         if iterable.op == "generator" and iterable.inputs:
             return iterable.inputs[0]
     return run.space.data("element", None, (iterable,))

@@ -146,6 +146,8 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     run.activation = Activation(run.state.mark(), frame)
     run.loop = None
     run.file = function.frame.module.filename
+    if receiver is not None:
+        run.methods.setdefault(receiver, set()).add(definition.name)
     run.active.append(id(definition))
     run.reached.add(id(definition))
     _bind_parameters(run, function, frame, args, site)

@@ -46,7 +46,10 @@ def assign(run: Interpreter, target: ir.Expr, value: Value, frame: Frame, site: 
         access.write_attribute(run, base, target.name, value, site)
     elif type(target) is ir.Subscript:
         base = evaluate(run, target.base, frame)
-        access.write_item(run, base, evaluate(run, target.key, frame), value, site)
+        key = evaluate(run, target.key, frame)
+        access.write_item(run, base, key, value, site)
+        if type(base) is Data:
+            run.emit("write", base, site, inputs=(key, value))
     elif type(target) is ir.Display:
         _unpack(run, target.elements, value, frame, site)
     elif type(target) is ir.Starred:
@@ -297,8 +300,9 @@ def _subscript(run: Interpreter, e: ir.Subscript, frame: Frame) -> Value:
     base = evaluate(run, e.base, frame)
     index = evaluate(run, e.key, frame)
     result = access.item(run, base, index)
-    if type(result) is Data and result.op == "[]":
-        run.sliced.setdefault(result, Site(run.file, e.site))
+    for taken in alternatives(result):
+        if type(taken) is Data and taken.op == "[]":
+            run.sliced.setdefault(taken, Site(run.file, e.site))
     return result
 
 

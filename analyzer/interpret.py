@@ -107,6 +107,14 @@ class Interpreter:
         """Results of calls that stand alone as a statement."""
         self.uses: dict[Value, set[str]] = {}
         """Names of the methods called on each opaque thing."""
+        self.samples: dict[Value, Value] = {}
+        """What ``__getitem__`` of each data set that a loader reads gives for any index."""
+        self.ranges: dict[Value, Data] = {}
+        """What each index of a loop or comprehension counts through."""
+        self.callbacks: dict[Value, Value] = {}
+        """What the function inside a library object gives for any argument."""
+        self.methods: dict[Value, set[str]] = {}
+        """Names of the project's own methods that were called on each object."""
         self.types: dict[Value, Value] = {}
         """Annotations of opaque parameters."""
         self.reached: set[int] = set()
@@ -416,6 +424,7 @@ def _delete(run: Interpreter, s: ir.Delete, frame: Frame) -> None:
         if type(target) is ir.Name:
             run.state.set(frame, target.id, None)
         elif type(target) is ir.Subscript:
+            run.emit("remove", run.evaluate(target.base, frame), run.site(s.site))
             access.delete_item(run, run.evaluate(target.base, frame), run.evaluate(target.key, frame))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import access
-from .knowledge import libraries, losses, modules, tensors, training
+from . import access, previews
+from .knowledge import libraries, losses, modules, splitting, tensors, training, vision
 from .state import DYNAMIC, ESCAPED, ITEMS, MODE
 from .values import (
     UNKNOWN,
@@ -83,6 +83,10 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         return positional[0]
     if path in tensors.CONSTRUCTORS:
         return run.space.data("as_tensor", site, tuple(access.frozen(run, v) for v in positional))
+    if path in training.SAVERS and args:
+        run.emit("save", args[0][1], site)
+    if path in splitting.SEEDS:
+        run.emit("seed", run.space.library(path), site)
     name = path.rpartition(".")[2]
     if name[:1].isupper() or modules.is_module_factory(path) or path in _MADE:
         return _construct(run, path, args, site)
@@ -100,6 +104,8 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
     )
     if (name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running) or path in modules.CONSTANT_INITIALISERS:
         run.notes.operation(result)
+    if name in splitting.PERMUTATIONS or path == "sklearn.utils.shuffle":
+        run.emit("draw", result, site)
     return result
 
 
@@ -136,6 +142,9 @@ def _construct(run: Interpreter, path: str, args: Arguments, site: Site) -> Valu
         run.state.set_attribute(made, ITEMS, container_items(run, path, args))
     if path == training.LOADER:
         _collate(run, made, site)
+        previews.look_at_samples(run, made)
+    elif path in vision.CALLED:
+        previews.look_at_callback(run, made)
     return made
 
 
@@ -260,6 +269,14 @@ def register_dynamically(run: Interpreter, base: Value, value: Value) -> None:
         run.state.set_attribute(option, DYNAMIC, run.space.sequence((*items, value)[:64], True))
 
 
+def _iter(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """``iter(loader)`` stands for what it goes over; that it begins anew here is an effect."""
+    if not args:
+        return UNKNOWN
+    run.emit("iter", args[0][1], site)
+    return args[0][1]
+
+
 def _next(run: Interpreter, args: Arguments, site: Site) -> Value:
     if args:
         run.emit("next", args[0][1], site)
@@ -342,6 +359,8 @@ def _chain(run: Interpreter, args: Arguments, site: Site) -> Value:
 
 def _deepcopy(run: Interpreter, args: Arguments, site: Site) -> Value:
     value = args[0][1] if args else UNKNOWN
+    if type(value) is Data and value.op == "state_dict":
+        run.emit("save", value, site)
     held = access.contents(run, value)
     if type(value) is Obj and value.cls in ("list", "dict") and held is not None:
         return _fresh(run, value.cls, held, site)
@@ -372,10 +391,13 @@ def _random_split(run: Interpreter, args: Arguments, site: Site) -> Value:
 def _train_test_split(run: Interpreter, args: Arguments, site: Site) -> Value:
     """Two parts for every array handed in."""
     arrays = [v for k, v in args if k is None]
+    named = {"random_state": "seed", "shuffle": "shuffle"}
+    given = tuple((named[k], v) for k, v in args if k in named)
     parts: list[Value] = []
     for array in arrays:
         run.emit("split", array, site, inputs=(array,))
-        parts += [run.space.data("part", site, (access.frozen(run, array), run.space.const(i))) for i in (0, 1)]
+        by = (("by", run.space.library("sklearn.model_selection.train_test_split")), *given)
+        parts += [run.space.data("part", site, (access.frozen(run, array), run.space.const(i)), by) for i in (0, 1)]
     return run.space.sequence(parts)
 
 
@@ -423,6 +445,7 @@ _HANDLERS: dict[str, Callable[[Interpreter, Arguments, Site], Value]] = {
     "isinstance": _isinstance,
     "getattr": _getattr,
     "setattr": _setattr,
+    "iter": _iter,
     "next": _next,
     "range": _range,
     "tqdm.trange": _range,

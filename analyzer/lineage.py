@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
-from .effects import LoopNode
-from .knowledge import preprocessing, tensors, training
+from . import splits
+from .effects import Effect, LoopNode
+from .knowledge import preprocessing, splitting, tensors, training
 from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
@@ -163,25 +164,79 @@ class SlicedBatches:
 
 
 def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
-    """Loops over ``range(0, n, size)`` that train on ``x[i:i + size]``, ``y[i:i + size]``, unshuffled, each epoch."""
+    """Loops that train on ``x[i:i + size]`` and ``y[i:i + size]``, or on ``x.split(size)``, in stored order."""
     for loop in program.loops:
-        iterable = loop.node.iterable
-        if type(iterable) is not Data or iterable.op != "range" or not loop.outer:
-            continue
         backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
-        index = program.index_of(loop)
-        cuts = {}
+        if not backward or not loop.outer:
+            continue
+        cuts: dict[Value, Site] = {}
         for effect in backward:
             for value in program.history(effect.subject):
-                if type(value) is Data and value.op == "[]" and _cut_at(value.inputs[1], index):
-                    cuts[value.inputs[0]] = value
+                base = _piece_of(value, program.index_of(loop)) if type(value) is Data else None
+                if base is not None:
+                    cuts[base] = program.sliced_at(value) or loop.site  # type: ignore[arg-type]
         if len(cuts) >= 2 and not any(was_permuted(program, base) for base in cuts):
-            first = next(iter(cuts.values()))
-            yield SlicedBatches(loop.node, loop.outer[-1], program.sliced_at(first) or loop.site)
+            yield SlicedBatches(loop.node, loop.outer[-1], next(iter(cuts.values())))
+
+
+def _piece_of(value: Data, index: Value) -> Value | None:
+    """The array of which a value is the piece for this step of a loop."""
+    if value.op == "[]" and len(value.inputs) == 2 and type(index) is Data and index.op == "index":
+        return value.inputs[0] if _cut_at(value.inputs[1], index) else None
+    if value.op == "element" and type(value.inputs[0]) is Data:
+        pieces = value.inputs[0]
+        known = pieces.op in _PIECES and type(pieces.inputs[0]) is Data
+        return pieces.inputs[0] if known and value in _elements(index) else None
+    return None
+
+
+_PIECES = frozenset(("split", "chunk", "array_split", "tensor_split"))
+
+
+def _elements(element: Value) -> list[Value]:
+    """What a loop binds in one step, one by one (``zip`` binds several, ``enumerate`` a number beside them)."""
+    if type(element) is Sequence:
+        return [part for item in element.items for part in _elements(item)]
+    return [element]
 
 
 def _cut_at(index: Value, start: Value) -> bool:
-    return type(index) is Data and index.op == "[:]" and index.inputs[0] is start
+    """``start:start + size``, ``start * size:(start + 1) * size``, or a piece of the numbers in order."""
+    if type(index) is not Data:
+        return False
+    if index.op == "[]" and type(index.inputs[0]) is Data and index.inputs[0].op in ("arange", "range"):
+        return _cut_at(index.inputs[1], start)
+    if index.op != "[:]":
+        return False
+    lower = index.inputs[0]
+    return lower is start or (type(lower) is Data and lower.op == "*" and start in lower.inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restart:
+    """A loader that is begun anew at every step of training, so that only its first batch is ever seen."""
+
+    loader: Obj
+    begun: Site
+    loop: LoopNode
+
+
+def restarted_loaders(program: Program) -> Iterator[Restart]:
+    """``next(iter(loader))`` in the body of a training loop, with a loader that reads in stored order."""
+    for loop in program.loops:
+        own = program.own_effects(loop)
+        trained = [e.subject for e in own if e.kind == "backward"]
+        if not trained or loop.node.exact:
+            continue
+        for effect in own:
+            loader = effect.subject
+            if effect.kind != "iter" or type(loader) is not Obj or loader.cls != training.LOADER:
+                continue
+            taken = {e.site for e in own if e.kind == "next" and e.subject is loader}
+            if len(taken) != 1 or program.conditional(loop, effect) or not reads_in_order(program, loader):
+                continue
+            if any(program.comes_from(value, loader) for value in trained):
+                yield Restart(loader, effect.site, loop.node)
 
 
 # ---------------------------------------------------------------------------- splits
@@ -199,8 +254,10 @@ class Leak:
 def statistics_before_split(program: Program) -> Iterator[Leak]:
     """Transformers fitted, or statistics taken, on data of which a part is held out afterwards."""
     seen: set[Site] = set()
-    for split, value in _splits(program):
-        for leak in (*_fitted(program, split, value), *_computed(program, split, value)):
+    divided = [(site, value, True) for site, value in _splits(program)]
+    divided += [(site, value, False) for site, value in (*cut_by_lists(program), *_pieces(program))]
+    for split, value, plain in divided:
+        for leak in (*_fitted(program, split, value), *_computed(program, split, value, plain)):
             if leak.fitted not in seen:
                 seen.add(leak.fitted)
                 yield leak
@@ -209,26 +266,65 @@ def statistics_before_split(program: Program) -> Iterator[Leak]:
 def _splits(program: Program) -> Iterator[tuple[Site, Value]]:
     for effect, _ in program.effects("split"):
         yield effect.site, effect.subject
-    yield from _complementary_slices(program)
+    for name in splitting.CROSS_VALIDATIONS:
+        for data in program.operations(name):
+            value = data.option("X", 1)
+            if value is not None and data.site is not None:
+                yield data.site, value
+    yield from _halves(program)
+    for data, site in program.items_taken:
+        share = splits.share_of(program, data)
+        if (
+            share is not None
+            and share.held_out
+            and isinstance(share.division, tuple)
+            and share.division[0] == splits.BY_COLUMN
+        ):
+            yield site, share.whole
 
 
-def _complementary_slices(program: Program) -> Iterator[tuple[Site, Value]]:
-    """``x[:n]`` and ``x[n:]`` of the same array."""
+def _halves(program: Program) -> Iterator[tuple[Site, Value]]:
+    """``x[:n]`` and ``x[n:]`` of the same array, also as ``x[0:n]`` and ``x[n:len(x)]``."""
     heads: dict[tuple[Value, Value], Site] = {}
-    tails: dict[tuple[Value, Value], Site] = {}
+    tails: set[tuple[Value, Value]] = set()
     for data, site in program.slices:
         base, index = data.inputs
         assert isinstance(index, Data)
         lower, upper, step = index.inputs
-        if not is_none(step):
-            continue
-        if is_none(lower) and not is_none(upper):
+        ends = is_none(upper) or (type(upper) is Data and upper.op == "len()" and upper.inputs == (base,))
+        if is_none(step) and (is_none(lower) or constant(lower) == 0) and not ends:
             heads[base, upper] = site
-        elif is_none(upper) and not is_none(lower):
-            tails[base, lower] = site
+        elif is_none(step) and ends:
+            tails.add((base, lower))
     for (base, bound), site in heads.items():
         if (base, bound) in tails:
             yield site, base
+
+
+def _pieces(program: Program) -> Iterator[tuple[Site, Value]]:
+    """Adjacent pieces of any kind: ``table[:n, :]`` and ``table[n:, :]``, ``x[:a]`` and ``x[a:b]``."""
+    for base, bounds in program.borders.items():
+        for site in bounds.values():
+            yield site, base
+
+
+def cut_by_lists(program: Program) -> Iterator[tuple[Site, Value]]:
+    """``x[borders1[part]:borders2[part]]``: one slice that is taken with other bounds for each part of the data."""
+    places: dict[Site, dict[tuple[Value, ...], Value]] = {}
+    for (base, bounds), site in program.row_slices:
+        if not is_none(bounds[0]) and not is_none(bounds[1]):
+            places.setdefault(site, {})[bounds[:2]] = base
+    for site, taken in places.items():
+        known = [pair for pair in taken if not any(_counts(program, v) for v in pair)]
+        chosen = any(len(alternatives(v)) > 1 for pair in known for v in pair)
+        if len(known) > 1 or chosen:
+            for pair in known:
+                yield site, taken[pair]
+
+
+def _counts(program: Program, value: Value) -> bool:
+    """Whether a bound moves with a loop or a position."""
+    return any(type(v) is Data and v.op in ("index", "param", "element") for v in program.history(value))
 
 
 def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
@@ -240,8 +336,24 @@ def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
         if cls is None or not preprocessing.learns(cls) or not program.untouched(owner):
             continue
         used = effect.result in history if effect.result is not owner else _applied_to_part(program, owner, split)
-        if used and any(d in history or d is value for d in effect.inputs):
+        seen = any(d in history or d is value for d in effect.inputs)
+        if (used and seen) or _written_back(program, effect, split, history):
             yield Leak(effect.site, split, f"{cls.rsplit('.', 1)[-1]} is fitted")
+
+
+def _written_back(program: Program, effect: Effect, split: Site, history: set[Value]) -> bool:
+    """``table[columns] = scaler.fit_transform(table[columns])`` before the table is split."""
+    for write, root in program.effects("write"):
+        if write.subject not in history or effect.result is None or write.inputs[1] is not effect.result:
+            continue
+        if not any(program.comes_from(d, write.subject) for d in effect.inputs):
+            continue
+        order = [e for e in fx.effects(root.block) if e is write or (e.kind == "split" and e.site == split)]
+        if len(order) > 1 and order[0] is write:
+            return True
+        if any(site == split and data.serial > write.inputs[1].serial for data, site in program.items_taken):  # type: ignore[attr-defined]
+            return True
+    return False
 
 
 def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
@@ -249,21 +361,33 @@ def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
     return any(data.inputs[:1] == (owner,) for data in program.operations("transform"))
 
 
-def _computed(program: Program, split: Site, value: Value) -> Iterator[Leak]:
-    """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards."""
+def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterator[Leak]:
+    """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards.
+
+    What is cut along several axes may be an image: there (not ``rows``) the statistic must name the axis of the rows.
+    """
     history = set(program.history(value, into_objects=True, through_unseen=False))
+    for data, statistic in normalisations(program):
+        whole = statistic.inputs[0]
+        if not rows and _axis(statistic) is None:
+            continue
+        if (data in history and program.comes_from(data.inputs[0], whole)) or (
+            whole in history and _is_part_of(program, data.inputs[0], split, whole)
+        ):
+            assert statistic.site is not None
+            yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+
+
+def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:
+    """Every ``x - mean`` and ``x / std`` whose statistic is taken over samples: the result and the statistic."""
     for op in preprocessing.APPLIES_STATISTICS:
         for data in program.operations(op):
             statistic = next((s for v in data.inputs[1:] if (s := _statistic(v)) is not None), None)
-            if statistic is None or statistic.site is None:
+            if statistic is None or statistic.site is None or not _reduces_samples(statistic):
                 continue
             if op in preprocessing.SHIFTS and statistic.op in preprocessing.EXTREMES:
                 continue
-            whole = statistic.inputs[0]
-            if (data in history and program.comes_from(data.inputs[0], whole) and _reduces_samples(statistic)) or (
-                whole in history and _is_part_of(program, data.inputs[0], split, whole) and _reduces_samples(statistic)
-            ):
-                yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+            yield data, statistic
 
 
 def _is_part_of(program: Program, value: Value, split: Site, whole: Value) -> bool:
@@ -291,10 +415,16 @@ def _statistic(value: Value) -> Data | None:
     return None
 
 
+def _axis(statistic: Data) -> Value | None:
+    """The axis or axes that a reduction names, None where it runs over everything."""
+    axis = statistic.option("axis") or statistic.option("dim") or statistic.option("axis", 1)
+    return None if axis is None or is_none(axis) else axis
+
+
 def _reduces_samples(statistic: Data) -> bool:
     """Whether the reduction runs over samples: no axis, axis 0, or several axes that include it."""
-    axis = statistic.option("axis") or statistic.option("dim") or statistic.option("axis", 1)
-    if axis is None or is_none(axis):
+    axis = _axis(statistic)
+    if axis is None:
         return True
     if type(axis) is Sequence:
         return any(constant(v) == 0 for v in axis.items)
@@ -363,6 +493,9 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
     if isinstance(dataset.cls, Class):
         # Arguments may be used for training only: what the instance kept counts.
         values = [v for _, v in program.attributes(dataset)]
+        sample = program.samples.get(dataset)
+        if sample is not None:
+            values = [sample]
     for value in values:
         if not all(program.untouched(v) for v in alternatives(value)):
             continue
@@ -370,3 +503,62 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
             if type(item) is Obj and isinstance(item.cls, str) and preprocessing.draws_at_random(item):
                 return item
     return None
+
+
+# ---------------------------------------------------------------------------- statistics of the batch
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatistic:
+    """Inputs of a model normalised by a statistic of their own batch."""
+
+    site: Site
+    what: str
+    model: Site
+
+
+def batch_statistics(program: Program) -> Iterator[BatchStatistic]:
+    """``(x - x.mean()) / x.std()`` where ``x`` is a batch of a loader, on the way into a trained model."""
+    applied = dict.fromkeys(normalisations(program))
+    seen: set[Site] = set()
+    for root in program.roots:
+        for effect in program.training_forwards(root):
+            history = {v for given in effect.inputs for v in program.history(given, through_unseen=False)}
+            for data, statistic in applied:
+                assert statistic.site is not None
+                if data not in history or statistic.site in seen:
+                    continue
+                batch = _whole_batch(program, statistic.inputs[0])
+                if batch is not None and _whole_batch(program, data.inputs[0]) is batch:
+                    seen.add(statistic.site)
+                    yield BatchStatistic(statistic.site, statistic.op, effect.site)
+
+
+def _whole_batch(program: Program, value: Value) -> Value | None:
+    """The part of a loader's batch that a value is, all its samples along the first axis; None for anything else."""
+    for _ in range(30):
+        if type(value) is not Data or not value.inputs:
+            return None
+        if value.op == "[]" or value.op == "element":
+            batch = value.inputs[0] if value.op == "[]" else value
+            if type(batch) is Data and batch.op == "element" and type(batch.inputs[0]) is Obj:
+                return value if _holds_several(program, batch.inputs[0]) else None
+            return None
+        if value.op not in _SAME_ROWS and value.op not in preprocessing.APPLIES_STATISTICS:
+            return None
+        value = value.inputs[0]
+    return None
+
+
+_SAME_ROWS = frozenset("float double half to cuda cpu contiguous clone detach unsqueeze squeeze flatten type".split())
+
+
+def _holds_several(program: Program, loader: Obj) -> bool:
+    """Whether a loader's batches are known to have several samples."""
+    if loader.cls != training.LOADER or loader.hidden or not program.untouched(loader):
+        return False
+    size = loader.argument("batch_size")
+    collate = loader.argument("collate_fn")
+    if collate is not None and not is_none(collate):
+        return False
+    return size is not None and not is_none(size) and constant(size) != 1

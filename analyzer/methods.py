@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access
 from . import options as command_line
-from .knowledge import libraries, modules, tensors, training
+from .knowledge import libraries, modules, splitting, tensors, training
 from .library import container_items, inputs_of, register_dynamically
 from .state import ITEMS, MODE
 from .values import (
@@ -84,11 +84,18 @@ def _other(run: Interpreter, owner: Value, name: str, args: Arguments, site: Sit
     inputs = (owner, *inputs_of(run, args))
     options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*")
     if name in ("split", "shuffle") and type(owner) is Obj and inputs[1:]:
-        run.emit("split" if name == "split" else "shuffle", inputs[1], site, inputs=inputs[1:])
+        run.emit("split" if name == "split" else "shuffle", inputs[1], site, inputs=inputs[1:], result=owner)
+    if name in training.SAVE_METHODS:
+        run.emit("save", owner, site)
+    if name in splitting.SEED_METHODS:
+        run.emit("seed", owner, site)
     if _is_seen(owner, name):
         if any(type(v) is Function for _, v in args):
             _run_callbacks(run, args, site)
-        return run.space.data(name, site, inputs, options)
+        result = run.space.data(name, site, inputs, options)
+        if name in splitting.PERMUTATIONS:
+            run.emit("draw", result, site)
+        return result
     for _, value in args:
         if type(value) is Obj or access.is_entity(value):
             run.escape(value, site)

@@ -8,12 +8,13 @@ model ran, in which order things happen along every path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import parts, structure, watching
+from . import parts, selection, splits, structure, transforms, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
@@ -720,6 +721,56 @@ class Program:
             found += [(v, v.site) for v in alternatives(root.result) if type(v) is Obj and v.cls == training.LOADER]
         return found
 
+    @cached_property
+    def framework_evaluation_loaders(self) -> Sequence[tuple[Obj, Site]]:
+        """Loaders that a Lightning hook returns for validation, with their place."""
+        found = []
+        for root in self.roots:
+            if root.owner is None or root.method != "val_dataloader":
+                continue
+            if root.owner.library_bases & modules.LIGHTNING_BASES:
+                options = alternatives(root.result)
+                found += [(v, v.site) for v in options if type(v) is Obj and v.cls == training.LOADER]
+        return found
+
+    @cached_property
+    def selections(self) -> Sequence[selection.Selection]:
+        """Decisions of a training that follow a measured number."""
+        return list(selection.selections(self))
+
+    @cached_property
+    def entries(self) -> Sequence[transforms.Entry]:
+        """Images of known range that enter a model."""
+        return list(transforms.entries(self))
+
+    @property
+    def samples(self) -> Mapping_[Value, Value]:
+        """What one index of each data set that a loader reads gives."""
+        return self._run.samples
+
+    @property
+    def callbacks(self) -> Mapping_[Value, Value]:
+        """What the function inside a library object makes of its argument."""
+        return self._run.callbacks
+
+    def is_sample_index(self, index: Data) -> bool:
+        """Whether an index is the one with which a loader asks a data set for a sample."""
+        return any(base.site == index.site for base in self.samples if isinstance(base, Obj))
+
+    @property
+    def ranges(self) -> Mapping_[Value, Data]:
+        """The range that each index counts through."""
+        return self._run.ranges
+
+    @cached_property
+    def removed_from(self) -> frozenset[Value]:
+        """Things of which an item was deleted."""
+        return frozenset(e.subject for e, _ in self.effects("remove"))
+
+    def methods_of(self, obj: Value) -> set[str]:
+        """Names of the project's own methods that were called on an object."""
+        return self._run.methods.get(obj, set())
+
     def leaves(self, value: Value) -> bool:
         """Whether a thing is returned, stored in an object or handed to some call, so that others may use it."""
         return value in self._run.kept
@@ -798,6 +849,35 @@ class Program:
     def slices(self) -> Sequence[tuple[Data, Site]]:
         """Every slice taken, and where."""
         return [(d, s) for d, s in self._run.sliced.items() if type(d.inputs[1]) is Data and d.inputs[1].op == "[:]"]
+
+    @property
+    def items_taken(self) -> Sequence[tuple[Data, Site]]:
+        """Every item or slice of something that is not a list or dict, and where it is taken."""
+        return list(self._run.sliced.items())
+
+    @cached_property
+    def row_slices(self) -> Sequence[tuple[tuple[Value, tuple[Value, ...]], Site]]:
+        """Every slice of rows: the array (behind ``iloc`` and its like), its bounds, and where it is taken."""
+        found = []
+        for data, site in self._run.sliced.items():
+            base, index = data.inputs
+            if type(index) is Items and index.items:
+                index = index.items[0]
+            if type(base) is Data and base.op in (".iloc", ".loc", ".values"):
+                base = base.inputs[0]
+            if type(index) is Data and index.op == "[:]":
+                found.append(((base, index.inputs), site))
+        return found
+
+    @cached_property
+    def borders(self) -> dict[Value, dict[Value, Site]]:
+        """Arrays that are cut in adjacent pieces, with the bounds and where they are used."""
+        return splits.borders(self)
+
+    @cached_property
+    def trained_shares(self) -> frozenset[splits.Share]:
+        """Shares of divided data that a model is trained on."""
+        return splits.trained_on(self)
 
     def sliced_at(self, data: Data) -> Site | None:
         """Where a slice was taken."""

@@ -12,6 +12,14 @@ SHUFFLES: frozenset[str] = frozenset(
 )
 """Names of operations that put samples in random order."""
 
+GENERATORS: frozenset[str] = frozenset(
+    ("numpy.random.RandomState", "numpy.random.Generator", "random.Random", "torch.Generator")
+)
+GENERATOR_NAMES: frozenset[str] = frozenset(
+    ("default_rng", "RandomState", "Random", "Generator", "manual_seed", "seed")
+)
+"""Classes of random generators, and words that make one or set it back."""
+
 APPLIES_STATISTICS: tuple[str, ...] = ("-", "/", "sub", "div", "fillna", "true_divide", "subtract", "divide")
 SHIFTS: tuple[str, ...] = ("-", "sub", "subtract")
 EXTREMES: frozenset[str] = frozenset(("min", "max", "amin", "amax", "nanmin", "nanmax"))
@@ -29,6 +37,15 @@ LEARNER_FAMILIES = (
     "sklearn.discriminant_analysis.",
 )
 """Classes whose ``fit`` learns from the data what must not be learned from held-out data."""
+
+ENCODERS: frozenset[str] = frozenset(
+    (
+        "sklearn.preprocessing.OneHotEncoder",
+        "sklearn.preprocessing.OrdinalEncoder",
+        "sklearn.feature_extraction.text.CountVectorizer",
+    )
+)
+"""Classes whose ``fit`` only lists what there is: harmless on all data, wrong on two parts one by one."""
 
 TORCHVISION_RANDOM: frozenset[str] = frozenset(
     f"torchvision.transforms.{name}"
@@ -48,6 +65,11 @@ ALBUMENTATIONS_RANDOM: frozenset[str] = frozenset(
 def learns(cls: str) -> bool:
     """Whether ``fit`` of a library class learns statistics of its data."""
     return cls in LEARNERS or cls.startswith(LEARNER_FAMILIES)
+
+
+def describes(cls: str) -> bool:
+    """Whether a class is as often fitted to draw a picture as to prepare inputs."""
+    return cls.startswith("sklearn.decomposition.")
 
 
 def draws_at_random(transform: Obj) -> bool:

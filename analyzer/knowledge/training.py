@@ -124,6 +124,9 @@ USUAL_RATES: dict[str, tuple[float, float]] = {
 """The smallest and the largest rate that is of any use for a network of several layers."""
 FINE_TUNING = 1e-3
 """The rate from which on Adam and its kin wipe out what a pretrained transformer knows."""
+SAVERS: frozenset[str] = frozenset(("torch.save", "safetensors.torch.save_file"))
+SAVE_METHODS: frozenset[str] = frozenset(("save_pretrained", "save_checkpoint", "save_state"))
+"""What keeps the present weights."""
 
 METRIC_SCHEDULERS: frozenset[str] = frozenset(("torch.optim.lr_scheduler.ReduceLROnPlateau",))
 EPOCH_SCHEDULERS: frozenset[str] = frozenset(

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...analyzer import lineage
 from ..finding import Confidence, Finding, Hop, Line, Severity
-from ..rule import Rule
+from ..rule import Example, Rule
 
 if TYPE_CHECKING:
+    from ...analyzer.program import Program
     from ...tracer.run import Epoch, Loader, Pass, Run
 
 
@@ -39,6 +41,8 @@ class RepeatedBatch(Rule):
     - Batches of one sample, or from a sampler that draws with replacement, repeat by nature.
     - A stream without end may go over its data several times in one iteration.
     - Loaders that hold one batch altogether have nothing else to give.
+    - In the source, `iter(loader)` counts only where every step of training begins with it and the loader is known to
+      read in stored order; under a condition (every so many steps, after `StopIteration`) it is the right thing.
 
     Batches are compared by a digest of all tensors in them. Iterations over a loader that ended after one batch
     count from 5 on; within one iteration more than 3 batches and more than a fifth of all must have come before.
@@ -63,7 +67,263 @@ class RepeatedBatch(Rule):
     name = "repeated-batch"
     points = (1,)
     severity = Severity.ERROR
+    triggers = ("DataLoader", "backward")
     options = {"iterations": 5, "repeats": 3, "share": 0.2, "steps": 20}
+
+    bad = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            x, y = torch.load("tokens.pt")
+            train_loader = DataLoader(TensorDataset(x, y), batch_size=32)
+            model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+            criterion = nn.CrossEntropyLoss()
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+            for step in range(10_000):
+                inputs, labels = next(iter(train_loader))  # <-- NN103
+                optimizer.zero_grad()
+                loss = criterion(model(inputs), labels)
+                loss.backward()
+                optimizer.step()
+                if step % 500 == 0:
+                    print(step, loss.item())
+            """,
+            why="A loop over steps that begins a new iteration each time; a flat script.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, transforms
+            from torchvision.models import resnet18
+
+
+            def train_steps(model, loader, steps):
+                model.train()
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+                step = 0
+                while step < steps:
+                    batches = iter(loader)  # <-- NN103
+                    images, labels = next(batches)
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(images), labels).backward()
+                    optimizer.step()
+                    step += 1
+
+
+            def main():
+                train_set = datasets.CIFAR10("data", transform=transforms.ToTensor())
+                loader = DataLoader(train_set, batch_size=64, shuffle=False, num_workers=4)
+                train_steps(resnet18(num_classes=10), loader, 5000)
+
+
+            main()
+            """,
+            why="The iterator is made in the while loop, one line before its first and only use.",
+        ),
+        Example(
+            """
+            # file: loaders.py
+            import torch
+            from torch.utils.data import DataLoader, TensorDataset
+
+
+            def make_loader(path, batch_size):
+                signals, ages = torch.load(path)
+                return DataLoader(TensorDataset(signals, ages), batch_size=batch_size)
+            # file: train.py
+            import torch
+            from torch import nn
+
+            from loaders import make_loader
+
+
+            class Trainer:
+                def __init__(self, path):
+                    self.loader = make_loader(path, 128)
+                    self.model = nn.Sequential(nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 1))
+                    self.optimizer = torch.optim.AdamW(self.model.parameters())
+
+                def step(self, batch):
+                    signals, ages = batch
+                    self.optimizer.zero_grad()
+                    loss = nn.functional.l1_loss(self.model(signals).squeeze(1), ages)
+                    loss.backward()
+                    self.optimizer.step()
+                    return loss.item()
+
+                def fit(self, epochs, steps_per_epoch=200):
+                    for epoch in range(epochs):
+                        total = 0.0
+                        for _ in range(steps_per_epoch):
+                            total += self.step(next(iter(self.loader)))  # <-- NN103
+                        print(epoch, total / steps_per_epoch)
+
+
+            Trainer("ecg.pt").fit(30)
+            """,
+            why="Epochs of a fixed number of steps in a class; the loader is made in another file.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            source = TensorDataset(torch.randn(5000, 16), torch.randint(0, 4, (5000,)))
+            target = TensorDataset(torch.randn(3000, 16))
+            source_loader = DataLoader(source, batch_size=50, shuffle=True)
+            target_loader = DataLoader(target, batch_size=50)
+            encoder, head = nn.Linear(16, 32), nn.Linear(32, 4)
+            optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()])
+            for epoch in range(20):
+                for x, y in source_loader:
+                    (unlabelled,) = next(iter(target_loader))  # <-- NN103
+                    features, others = encoder(x), encoder(unlabelled)
+                    distance = (features.mean(0) - others.mean(0)).pow(2).sum()
+                    optimizer.zero_grad()
+                    (nn.functional.cross_entropy(head(features), y) + 0.1 * distance).backward()
+                    optimizer.step()
+            """,
+            why="Two loaders: the second one always gives its first batch.",
+        ),
+    ]
+
+    good = [
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            x, y = torch.load("tokens.pt")
+            loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
+            images, _ = next(iter(loader))
+            print(images.shape)
+            model = nn.Linear(64, 10)
+            optimizer = torch.optim.Adam(model.parameters())
+            batches = iter(loader)
+            for step in range(10_000):
+                try:
+                    inputs, labels = next(batches)
+                except StopIteration:
+                    batches = iter(loader)
+                    inputs, labels = next(batches)
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(inputs), labels).backward()
+                optimizer.step()
+            """,
+            why="The iterator is kept, and begun anew when it is exhausted.",
+        ),
+        Example(
+            """
+            # file: config.py
+            BATCH = 64
+            # file: train.py
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            from config import BATCH
+
+            data = TensorDataset(torch.randn(4096, 20), torch.randn(4096))
+            loader = DataLoader(data, BATCH, shuffle=True)
+            model = nn.Linear(20, 1)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            for step in range(2000):
+                x, y = next(iter(loader))
+                optimizer.zero_grad()
+                F.mse_loss(model(x).squeeze(1), y).backward()
+                optimizer.step()
+            """,
+            why="Slow, but the loader shuffles: each iteration begins with another batch.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+
+            class Trainer:
+                def __init__(self, train_set, val_set):
+                    self.train_loader = DataLoader(train_set, batch_size=16, shuffle=True)
+                    self.val_loader = DataLoader(val_set, batch_size=16)
+                    self.model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def preview(self):
+                    x, y = next(iter(self.val_loader))
+                    with torch.no_grad():
+                        return self.model(x).argmax(1) == y
+
+                def fit(self, epochs):
+                    for epoch in range(epochs):
+                        for x, y in self.train_loader:
+                            self.optimizer.zero_grad()
+                            nn.functional.cross_entropy(self.model(x), y).backward()
+                            self.optimizer.step()
+                        print(epoch, self.preview().float().mean())
+
+
+            Trainer(
+                TensorDataset(torch.randn(800, 8), torch.randint(0, 3, (800,))),
+                TensorDataset(torch.randn(200, 8), torch.randint(0, 3, (200,))),
+            ).fit(10)
+            """,
+            why="The first batch of the validation data is only looked at.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            loader = DataLoader(TensorDataset(torch.randn(512, 10), torch.randn(512)), batch_size=32)
+            model = nn.Linear(10, 1)
+            optimizer = torch.optim.Adam(model.parameters())
+
+            # Can it learn one batch by heart?
+            x, y = next(iter(loader))
+            for step in range(300):
+                optimizer.zero_grad()
+                loss = nn.functional.mse_loss(model(x).squeeze(1), y)
+                loss.backward()
+                optimizer.step()
+            print("one batch:", loss.item())
+
+            order = torch.randperm(512)
+            for step in range(3000):
+                if step % len(loader) == 0:
+                    batches = iter(DataLoader(loader.dataset, 32, sampler=order.tolist()))
+                x, y = next(batches)
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(x).squeeze(1), y).backward()
+                optimizer.step()
+            """,
+            why="One batch on purpose, before the loop; then an iterator that is begun anew when its epoch is over.",
+        ),
+    ]
+
+    def scan(self, program: Program) -> Iterator[Finding]:
+        for found in lineage.restarted_loaders(program):
+            yield self.finding(
+                found.begun,
+                "`iter` begins a new pass over the loader at every step, and the loader (made at {0}) reads its data "
+                "in stored order: every step trains on the same first batch, the rest of the data is never used.",
+                "Loop over the loader, or make `batches = iter(loader)` once before the loop and call `next(batches)` "
+                "in it.",
+                evidence=[
+                    Hop("the loader is made here, without shuffling", found.loader.site),
+                    Hop("each pass of this loop is a training step", found.loop.site),
+                ],
+            )
 
     def watch(self, run: Run) -> Iterator[Finding]:
         places: dict[Line | None, list[Loader]] = {}

@@ -345,6 +345,37 @@ class UnshuffledTrainingData(Rule):
             """,
             why="Lightning: train_dataloader without shuffle.",
         ),
+        Example(
+            """
+            import numpy as np
+            import torch
+            from torch import nn
+
+
+            def train(x, y, epochs, size):
+                model = nn.Sequential(nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Linear(32, 4))
+                optimizer = torch.optim.Adam(model.parameters())
+                batches = len(x) // size
+                for epoch in range(epochs):
+                    for number in range(batches):  # <-- NN101
+                        inputs = x[number * size : (number + 1) * size]
+                        labels = y[number * size : (number + 1) * size]
+                        optimizer.zero_grad()
+                        nn.functional.cross_entropy(model(inputs), labels).backward()
+                        optimizer.step()
+                for epoch in range(epochs):
+                    for inputs, labels in zip(x.split(size), y.split(size)):  # <-- NN101
+                        optimizer.zero_grad()
+                        nn.functional.cross_entropy(model(inputs), labels).backward()
+                        optimizer.step()
+                return model
+
+
+            archive = np.load("gestures.npz")
+            train(torch.from_numpy(archive["x"]), torch.from_numpy(archive["y"]), 20, 64)
+            """,
+            why="Batches by their number, and the pieces of split.",
+        ),
     ]
 
     good = [
@@ -621,11 +652,37 @@ class UnshuffledTrainingData(Rule):
             """,
             why="Truncated backpropagation: the state goes from batch to batch, so the order is needed.",
         ),
+        Example(
+            """
+            import numpy as np
+            import torch
+            from torch import nn
+
+            x, y = torch.load("gestures.pt")
+            order = np.arange(len(x))
+            model = nn.Linear(x.shape[1], 4)
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(20):
+                np.random.shuffle(order)
+                for start in range(0, len(x), 64):
+                    rows = order[start : start + 64]
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+                    optimizer.step()
+                fresh = torch.randperm(len(x))
+                for inputs, labels in zip(x[fresh].split(64), y[fresh].split(64)):
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(inputs), labels).backward()
+                    optimizer.step()
+            """,
+            why="Numbers of rows that are shuffled in place, and pieces of permuted arrays.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
+        restarted = {found.loader for found in lineage.restarted_loaders(program)}  # NN103 tells why
         for loader, trained in lineage.training_loaders(program):
-            if not lineage.reads_in_order(program, loader):
+            if loader in restarted or not lineage.reads_in_order(program, loader):
                 continue
             yield self.finding(
                 loader.site,

@@ -318,7 +318,7 @@ class RandomEvaluationTransform(Rule):
             val_transform = transforms.Compose(
                 [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalize]
             )
-            test_transform = transforms.Compose([transforms.ToTensor(), transforms.TenCrop(224)])
+            test_transform = transforms.Compose([transforms.ToTensor(), normalize, transforms.TenCrop(224)])
             train_set = datasets.ImageFolder("scenes/train", train_transform)
             val_set = datasets.ImageFolder("scenes/val", val_transform)
             test_set = datasets.ImageFolder("scenes/test", test_transform)

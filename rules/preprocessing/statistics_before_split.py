@@ -37,6 +37,8 @@ class StatisticsBeforeSplit(Rule):
     - Constants (`/ 255`, the means of ImageNet) were computed elsewhere.
     - A scaler inside a scikit-learn `Pipeline` is fitted anew on each training part.
     - Statistics of the training indices alone are right, though the array still holds all rows.
+    - An image that is normalised by its own mean and then cut in pieces is one sample. Where rows are cut together with
+      another axis, only a fitted object or a statistic along the rows counts.
     - Numbers that are only printed or plotted (`describe()`, a PCA for a figure) go into no model.
     - Where nothing is split, nothing leaks.
 
@@ -278,6 +280,123 @@ class StatisticsBeforeSplit(Rule):
             main()
             """,
             why="A helper function fits imputer and PCA; main splits what it returns.",
+        ),
+        Example(
+            """
+            # file: data_provider.py
+            import pandas as pd
+            import torch
+            from sklearn.preprocessing import StandardScaler
+            from torch.utils.data import Dataset
+
+
+            class Transformers(Dataset):
+                def __init__(self, path, flag="train", length=96, scale=True):
+                    self.part = {"train": 0, "val": 1, "test": 2}[flag]
+                    self.length = length
+                    self.scale = scale
+                    self.read(path)
+
+                def read(self, path):
+                    table = pd.read_csv(path)
+                    n_train, n_test = int(len(table) * 0.7), int(len(table) * 0.2)
+                    n_val = len(table) - n_train - n_test
+                    starts = [0, n_train - self.length, len(table) - n_test - self.length]
+                    ends = [n_train, n_train + n_val, len(table)]
+                    start, end = starts[self.part], ends[self.part]
+                    values = table[table.columns[1:]]
+                    if self.scale:
+                        self.scaler = StandardScaler()
+                        self.scaler.fit(values.values)  # <-- NN201
+                        data = self.scaler.transform(values.values)
+                    else:
+                        data = values.values
+                    self.data = torch.from_numpy(data[start:end]).float()
+
+                def __len__(self):
+                    return len(self.data) - self.length
+
+                def __getitem__(self, index):
+                    return self.data[index : index + self.length], self.data[index + self.length]
+            # file: train.py
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            from data_provider import Transformers
+
+            train_loader = DataLoader(Transformers("ETTh1.csv", "train"), batch_size=32, shuffle=True)
+            val_loader = DataLoader(Transformers("ETTh1.csv", "val"), batch_size=32)
+            model = nn.Sequential(nn.Flatten(), nn.Linear(96 * 7, 7))
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(10):
+                for past, following in train_loader:
+                    optimizer.zero_grad()
+                    nn.functional.mse_loss(model(past), following).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    print(sum(nn.functional.mse_loss(model(x), y).item() for x, y in val_loader) / len(val_loader))
+            """,
+            why="The borders of the parts stand in lists, and the scaler sees all rows.",
+        ),
+        Example(
+            """
+            import numpy as np
+            import pandas as pd
+            import torch
+            from sklearn.preprocessing import MinMaxScaler
+            from torch import nn
+
+
+            def windows(table, length):
+                x = [table[i : i + length, 0] for i in range(len(table) - length)]
+                return torch.from_numpy(np.array(x)), torch.from_numpy(table[length:, 0])
+
+
+            def main():
+                table = pd.read_csv("airline.csv", usecols=[1]).values.astype("float32")
+                scaler = MinMaxScaler(feature_range=(0, 1))
+                table = scaler.fit_transform(table)  # <-- NN201
+                border = int(len(table) * 0.67)
+                train, test = table[0:border, :], table[border : len(table), :]
+                x, y = windows(train, 12)
+                x_test, y_test = windows(test, 12)
+                model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 1))
+                optimizer = torch.optim.Adam(model.parameters())
+                for _ in range(300):
+                    optimizer.zero_grad()
+                    nn.functional.mse_loss(model(x).squeeze(1), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    print(nn.functional.mse_loss(model(x_test).squeeze(1), y_test).item())
+
+
+            main()
+            """,
+            why="A table is cut at a border after it was scaled as a whole.",
+        ),
+        Example(
+            """
+            import pandas as pd
+            import torch
+            from sklearn.model_selection import train_test_split
+            from sklearn.preprocessing import StandardScaler
+            from torch import nn
+
+            table = pd.read_csv("loans.csv")
+            numbers = ["income", "age", "amount"]
+            table[numbers] = StandardScaler().fit_transform(table[numbers])  # <-- NN201
+            x_train, x_test, y_train, y_test = train_test_split(table.drop(columns="default"), table["default"])
+            x, y = torch.tensor(x_train.values).float(), torch.tensor(y_train.values)
+            model = nn.Linear(x.shape[1], 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(200):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            print((model(torch.tensor(x_test.values).float()).argmax(1) == torch.tensor(y_test.values)).float().mean())
+            """,
+            why="Scaled columns are written back into the table before it is split.",
         ),
     ]
 
@@ -532,6 +651,92 @@ class StatisticsBeforeSplit(Rule):
             print(sum(hits) / len(hits))
             """,
             why="A PCA only for a figure, class weights from the labels, and statistics of the training subset.",
+        ),
+        Example(
+            """
+            # file: data_provider.py
+            import pandas as pd
+            import torch
+            from sklearn.preprocessing import StandardScaler
+            from torch.utils.data import Dataset
+
+
+            class Transformers(Dataset):
+                def __init__(self, path, flag="train", length=96):
+                    part = {"train": 0, "val": 1, "test": 2}[flag]
+                    table = pd.read_csv(path)
+                    n_train, n_test = int(len(table) * 0.7), int(len(table) * 0.2)
+                    starts = [0, n_train - length, len(table) - n_test - length]
+                    ends = [n_train, len(table) - n_test, len(table)]
+                    values = table[table.columns[1:]]
+                    scaler = StandardScaler()
+                    scaler.fit(values[starts[0] : ends[0]].values)
+                    data = scaler.transform(values.values)
+                    self.data = torch.from_numpy(data[starts[part] : ends[part]]).float()
+                    self.length = length
+
+                def __len__(self):
+                    return len(self.data) - self.length
+
+                def __getitem__(self, index):
+                    return self.data[index : index + self.length], self.data[index + self.length]
+            # file: train.py
+            import pandas as pd
+            import torch
+            from sklearn.model_selection import train_test_split
+            from sklearn.preprocessing import MinMaxScaler
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            from data_provider import Transformers
+
+            model = nn.Sequential(nn.Flatten(), nn.Linear(96 * 7, 7))
+            optimizer = torch.optim.Adam(model.parameters())
+            for past, following in DataLoader(Transformers("ETTh1.csv"), batch_size=32, shuffle=True):
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(past), following).backward()
+                optimizer.step()
+            print(len(Transformers("ETTh1.csv", "test")))
+
+            loans = pd.read_csv("loans.csv")
+            train, test = train_test_split(loans)
+            train[["age"]] = MinMaxScaler().fit_transform(train[["age"]])
+            overview = loans.copy()
+            overview[["age"]] = MinMaxScaler().fit_transform(overview[["age"]])
+            print(overview.describe())
+            """,
+            why="The scaler sees the rows of the first part only; columns are written back after the split.",
+        ),
+        Example(
+            """
+            import cv2
+            import numpy as np
+            import torch
+            from torch import nn
+
+
+            def halves(path):
+                image = cv2.imread(path).astype(np.float32)
+                image = (image - image.mean()) / image.std()
+                middle = image.shape[0] // 2
+                return image[:middle, :], image[middle:, :]
+
+
+            def crop(image, top, bottom):
+                return image[top:bottom]
+
+
+            upper, lower = halves("scan.png")
+            views = [crop(upper, 0, 50), crop(upper, 50, 100)]
+            model = nn.Linear(3, 3)
+            optimizer = torch.optim.Adam(model.parameters())
+            for view in views:
+                optimizer.zero_grad()
+                x = torch.from_numpy(view)
+                nn.functional.mse_loss(model(x), x).backward()
+                optimizer.step()
+            """,
+            why="An image that is normalised by itself and cut in pieces is one sample.",
         ),
     ]
 

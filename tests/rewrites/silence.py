@@ -27,8 +27,14 @@ class Where(Enum):
 
 # Rule -> where its objects are handed over, and why not simply before the statement.
 SILENCING: dict[str, tuple[Where, str]] = {
+    "NN111": (Where.AFTER, "the layer does not exist before; afterwards the model can get another head"),
+    "NN114": (Where.AFTER, "the generator does not exist before; afterwards the workers can be given others"),
+    "NN116": (Where.SCOPE, "the number is measured before; only the data behind it can make it harmless"),
     "NN201": (Where.AFTER, "what was fitted stays fitted; only a change of the data before the split can repair it"),
     "NN203": (Where.AROUND, "the pipeline is inside the data set; afterwards its transform can be replaced"),
+    "NN206": (Where.AFTER, "pipeline and tokenizer are made in the marked statement; they can be replaced afterwards"),
+    "NN207": (Where.AFTER, "the steps are made in the marked statement; a change of them afterwards can repair it"),
+    "NN208": (Where.AFTER, "as for NN207"),
     "NN401": (Where.AFTER, "the optimizer does not exist before; afterwards add_param_group() can repair it"),
     "NN404": (Where.AFTER, "the layer does not exist before; afterwards its owner can call it"),
     "NN402": (Where.AFTER, "the fresh list is not registered before; afterwards its owner can register it"),
@@ -130,6 +136,9 @@ class _Inserter(cst.CSTTransformer):
     def visit_With(self, node: cst.With) -> None:
         self.before[node] = list(self.scopes[-1].names)
 
+    def visit_If(self, node: cst.If) -> None:
+        self.before[node] = list(self.scopes[-1].names)
+
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         self.scopes.append(_Scope({}))
 
@@ -169,7 +178,13 @@ class _Inserter(cst.CSTTransformer):
         self.done += 1
         return cst.FlattenSentinel([*_call(self.before[original_node]), updated_node])
 
-    def _header_marked(self, node: cst.For | cst.With) -> bool:
+    def leave_If(self, original_node: cst.If, updated_node: cst.If) -> cst.If | cst.FlattenSentinel[cst.BaseStatement]:
+        if not self._header_marked(original_node):
+            return updated_node
+        self.done += 1
+        return cst.FlattenSentinel([*_call(self.before[original_node]), updated_node])
+
+    def _header_marked(self, node: cst.For | cst.With | cst.If) -> bool:
         start = self.get_metadata(metadata.PositionProvider, node).start.line
         first = self.get_metadata(metadata.PositionProvider, node.body).start.line
         return bool(self.rows & set(range(start, max(first, start + 1))))
