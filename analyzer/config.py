@@ -236,12 +236,13 @@ def _interpret(path: Path, table: dict[str, Any], problems: tuple[Problem, ...])
         extend_select=values.pop("extend_select", ()),
         origin=str(path),
     )
-    paths = {name: _below(path, values.pop(name, None)) for name in ("cache_dir", "baseline")}
+    cache_dir, baseline = (_below(path, values.pop(name, None)) for name in ("cache_dir", "baseline"))
     options = values.pop("rules", {})
     return replace(
         Config(folder=path.parent, file=path, selection=(layer,), rule_options=options),
         **values,
-        **paths,
+        cache_dir=cache_dir,
+        baseline=baseline,
         problems=tuple(found),
     )
 

@@ -611,12 +611,13 @@ def _innermost_call(error: BaseException) -> tuple[nn.Module, tuple[Any, ...]] |
     found = None
     trace = error.__traceback__
     while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code is _CALL:
-            names = frame.f_locals
-            found = names.get("self"), (*names.get("args", ()), *names.get("kwargs", {}).values())
+        if trace.tb_frame.f_code is _CALL:
+            names = trace.tb_frame.f_locals
+            module = names.get("self")
+            if isinstance(module, nn.Module):
+                found = module, (*names.get("args", ()), *names.get("kwargs", {}).values())
         trace = trace.tb_next
-    return found if found is not None and isinstance(found[0], nn.Module) else None
+    return found
 
 
 def _is_self(frame: FrameType, module: nn.Module) -> bool:
