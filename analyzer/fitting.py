@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from .knowledge import shapes as known
 from .shapes import BATCH, Shape, batched, integer, setting
-from .values import Const, Data, Obj, Value, alternatives
+from .values import Const, Data, Obj, Value, alternatives, is_none
 
 if TYPE_CHECKING:
     from .program import Program
@@ -70,6 +70,8 @@ def mistaken_axes(program: Program) -> Iterator[WrongAxis]:
     """Recurrent and attention layers whose ``batch_first`` contradicts where the batch is."""
     for op in known.SEQUENCE_LAYERS:
         for data in _certain_layers(program, op):
+            if len(data.inputs) > 1 and op in known.RECURRENT and not is_none(data.inputs[1]):
+                continue  # a state that is handed on: rows of a loader may be steps of time
             first = _batch_first(data)
             shape = program.shapes.of(data.inputs[0]) if data.inputs else None
             if first is None or shape is None or data.site is None or shape.rank not in (None, 3):

@@ -225,8 +225,8 @@ def wrong_widths(program: Program) -> Iterator[WrongWidth]:
     for use in _of(program, CLASSIFYING):
         assert use.target is not None
         width, classes = width_of(program, use.prediction), classes_of(program, use.target)
-        if width is None or classes is None or width.count == classes.count:
-            continue
+        if width is None or classes is None or width.count in (1, classes.count):
+            continue  # a single score is no matter of how many classes there are
         if (width.site, classes.site) not in seen:
             seen.add((width.site, classes.site))
             yield WrongWidth(width, classes, use.site)

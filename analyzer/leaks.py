@@ -66,12 +66,9 @@ def _siblings(program: Program, value: Value, held: Value) -> bool:
 
 
 def _learner(program: Program, owner: Value) -> bool:
-    return (
-        type(owner) is Obj
-        and isinstance(owner.cls, str)
-        and (preprocessing.learns(owner.cls) or owner.cls in preprocessing.ENCODERS)
-        and program.untouched(owner)
-    )
+    if type(owner) is not Obj or not program.untouched(owner):
+        return False
+    return lineage.learner(owner) is not None or owner.cls in preprocessing.ENCODERS
 
 
 def normalised_alone(program: Program) -> Iterator[FittedOnHeldOut]:

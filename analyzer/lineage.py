@@ -332,13 +332,31 @@ def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
     history = set(program.history(value, into_objects=True, through_unseen=False))
     for effect, _ in program.effects("fit"):
         owner = effect.subject
-        cls = owner.cls if type(owner) is Obj and isinstance(owner.cls, str) else None
-        if cls is None or not preprocessing.learns(cls) or not program.untouched(owner):
+        cls = learner(owner)
+        if cls is None or not program.untouched(owner):
             continue
         used = effect.result in history if effect.result is not owner else _applied_to_part(program, owner, split)
         seen = any(d in history or d is value for d in effect.inputs)
         if (used and seen) or _written_back(program, effect, split, history):
             yield Leak(effect.site, split, f"{cls.rsplit('.', 1)[-1]} is fitted")
+
+
+def learner(owner: Value, depth: int = 0) -> str | None:
+    """The class whose ``fit`` learns statistics of its data: a transformer, or a pipeline of such; None for others."""
+    if type(owner) is not Obj or not isinstance(owner.cls, str) or depth > 3:
+        return None
+    if preprocessing.learns(owner.cls):
+        return owner.cls
+    if owner.cls not in preprocessing.PIPELINES:
+        return None
+    steps = owner.argument("0") or owner.argument("steps") or owner.argument("transformers")
+    if type(steps) is not Sequence or steps.open:
+        return None
+    parts = [v for step in steps.items for v in (step.items if type(step) is Sequence else (step,))]
+    inside = [v for v in parts if type(v) is Obj]
+    if any(splitting.is_estimator(str(v.cls)) and v.cls not in preprocessing.PIPELINES for v in inside):
+        return None
+    return owner.cls if any(learner(v, depth + 1) for v in inside) else None
 
 
 def _written_back(program: Program, effect: Effect, split: Site, history: set[Value]) -> bool:

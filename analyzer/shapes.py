@@ -237,7 +237,8 @@ def batched(program: Program, loader: Value) -> bool:
 def _item(shapes: Shapes, data: Data) -> Shape | None:
     base, index = data.inputs[0], data.inputs[1]
     if type(base) is Data and base.op == "element":
-        return _batch_part(shapes, base, index)
+        part = type(index) is Data and index.op == "[:]"  # some rows of a tensor, or some entries of a tuple
+        return None if part else _batch_part(shapes, base, index)
     if type(base) is Data and base.op in known.RECURRENT:
         return _recurrent_part(shapes, base, index)
     if type(base) is Data and base.op == "[]" and type(inner := base.inputs[0]) is Data and inner.op == "LSTM":

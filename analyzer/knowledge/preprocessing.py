@@ -38,6 +38,9 @@ LEARNER_FAMILIES = (
 )
 """Classes whose ``fit`` learns from the data what must not be learned from held-out data."""
 
+PIPELINES: frozenset[str] = frozenset(("sklearn.pipeline.Pipeline", "sklearn.compose.ColumnTransformer"))
+"""Classes whose ``fit`` fits the transformers that they hold."""
+
 ENCODERS: frozenset[str] = frozenset(
     (
         "sklearn.preprocessing.OneHotEncoder",

@@ -38,6 +38,8 @@ class TargetInFeatures(Rule):
 
     ## What to do
 
+    Take the column out of the inputs before anything else is done with the table:
+
     ```python
     y = table["target"]
     x = table.drop(columns="target")

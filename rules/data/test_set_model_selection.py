@@ -370,6 +370,34 @@ class TestSetModelSelection(Rule):
             """,
             why="What was cut off here may well be the validation part, whatever the variable is called.",
         ),
+        Example(
+            """
+            import datasets
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            train_data, test_data = datasets.load_dataset("imdb", split=["train", "test"])
+            parts = train_data.train_test_split(test_size=0.25)
+            train_loader = DataLoader(parts["train"].with_format("torch"), batch_size=64, shuffle=True)
+            valid_loader = DataLoader(parts["test"].with_format("torch"), batch_size=64)
+            model = nn.Sequential(nn.EmbeddingBag(30_000, 100), nn.Linear(100, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            best = float("inf")
+            for epoch in range(5):
+                for batch in train_loader:
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(batch["ids"]), batch["label"]).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    loss = sum(nn.functional.cross_entropy(model(b["ids"]), b["label"]).item() for b in valid_loader)
+                if loss < best:
+                    best = loss
+                    torch.save(model.state_dict(), "best.pt")
+            print(len(test_data))
+            """,
+            why="The second part of a split of the training data goes by the name of test there.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

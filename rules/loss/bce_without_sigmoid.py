@@ -129,7 +129,7 @@ class BCEWithoutSigmoid(Rule):
 
 
             def build():
-                net = models.resnet18(weights="DEFAULT")
+                net = models.resnet18(weights=None)
                 net.fc = nn.Sequential(nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 1))
                 return net
 

@@ -148,7 +148,7 @@ class SoftmaxDimension(Rule):
             def clone(policy, loader):
                 optimizer = torch.optim.Adam(policy.parameters())
                 for states, actions in loader:
-                    loss = -policy(states).gather(1, actions).log().mean()
+                    loss = -(policy(states).gather(1, actions) + 1e-8).log().mean()
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()

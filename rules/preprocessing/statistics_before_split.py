@@ -379,13 +379,16 @@ class StatisticsBeforeSplit(Rule):
             """
             import pandas as pd
             import torch
+            from sklearn.impute import SimpleImputer
             from sklearn.model_selection import train_test_split
+            from sklearn.pipeline import Pipeline
             from sklearn.preprocessing import StandardScaler
             from torch import nn
 
             table = pd.read_csv("loans.csv")
             numbers = ["income", "age", "amount"]
-            table[numbers] = StandardScaler().fit_transform(table[numbers])  # <-- NN201
+            prepare = Pipeline(steps=[("fill", SimpleImputer()), ("scale", StandardScaler())])
+            table[numbers] = prepare.fit_transform(table[numbers])  # <-- NN201
             x_train, x_test, y_train, y_test = train_test_split(table.drop(columns="default"), table["default"])
             x, y = torch.tensor(x_train.values).float(), torch.tensor(y_train.values)
             model = nn.Linear(x.shape[1], 2)
@@ -396,7 +399,7 @@ class StatisticsBeforeSplit(Rule):
                 optimizer.step()
             print((model(torch.tensor(x_test.values).float()).argmax(1) == torch.tensor(y_test.values)).float().mean())
             """,
-            why="Scaled columns are written back into the table before it is split.",
+            why="Columns go through a pipeline and back into the table before it is split.",
         ),
     ]
 
