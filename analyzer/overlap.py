@@ -136,7 +136,7 @@ def origin(program: Program, value: Value) -> Origin | None:
 
 
 def _is_entry(value: Value) -> bool:
-    """``saved["x_val"]``: one of several things that a file holds, told apart by its name. Columns of tables are not."""
+    """``saved["x_val"]``: one of the things that a file holds, told apart by name. Columns of tables are not."""
     if type(value) is not Data or value.op != "[]" or type(value.inputs[-1]) is not Const:
         return False
     return isinstance(value.inputs[-1].value, str) and not _is_table(value.inputs[0])
