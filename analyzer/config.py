@@ -55,7 +55,7 @@ DEFAULT_EXCLUDE = (
 )
 """Folders that hold no code of the project itself (ruff's list and caches)."""
 
-DEFAULT_INCLUDE = ("*.py",)
+DEFAULT_INCLUDE = ("*.py", "*.ipynb")
 
 Scalar = bool | int | float | str
 

@@ -55,7 +55,9 @@ def index(root: Path, config: Config) -> tuple[Path, ...]:
     """
     if is_too_wide(root) and not is_project(root):
         return ()
-    return tuple(map(Path, sorted(_walk(os.path.abspath(root), config, []))))
+    found = _walk(os.path.abspath(root), config, [])
+    # Nothing imports a notebook: it tells nothing about other files.
+    return tuple(map(Path, sorted(path for path in found if path.endswith(".py"))))
 
 
 def common_parent(paths: Iterable[Path | str]) -> Path:

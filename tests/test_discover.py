@@ -31,7 +31,7 @@ def found(folder: Path, *paths: str, config: Config | None = None) -> list[str]:
 def test_folders_are_walked_and_pruned(tmp_path: Path) -> None:
     tree(tmp_path, "b.py", "a/z.py", "a/y.py", ".venv/x.py", "a/build/x.py", "lib/site-packages/x.py", "a/notes.txt")
     tree(tmp_path, "a/note.ipynb", "a/t.pyi")
-    assert found(tmp_path) == ["a/y.py", "a/z.py", "b.py"]
+    assert found(tmp_path) == ["a/note.ipynb", "a/y.py", "a/z.py", "b.py"]
 
 
 def test_named_paths_are_always_taken(tmp_path: Path) -> None:
