@@ -389,11 +389,24 @@ def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterat
         whole = statistic.inputs[0]
         if not rows and _axis(statistic) is None:
             continue
-        if (data in history and program.comes_from(data.inputs[0], whole)) or (
+        if (data in history and _has_samples_of(data.inputs[0], whole)) or (
             whole in history and _is_part_of(program, data.inputs[0], split, whole)
         ):
             assert statistic.site is not None
             yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+
+
+def _has_samples_of(value: Value, whole: Value) -> bool:
+    """Whether the samples of a value are those of ``whole``: not merely shifted by a statistic of them."""
+    waiting, seen = [value], {value}
+    while waiting:
+        each = waiting.pop()
+        if each is whole:
+            return True
+        new = [v for option in alternatives(each) for v in splits.carriers(option) if v not in seen]
+        seen.update(new)
+        waiting += new
+    return False
 
 
 def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:

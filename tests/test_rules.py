@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import places, scan_files
 
+import nnaudit
 from nnaudit.rules import discover
 from nnaudit.rules.finding import Severity
 from nnaudit.rules.rule import FINDING_MARK, Example, Rule
@@ -156,3 +157,11 @@ def test_rules_need_neither_torch_nor_numpy() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(discover())
+
+
+def test_healthy_scripts_stay_silent() -> None:
+    """The scripts that the tracer must leave alone are right from the source, too."""
+    runs = Path(__file__).parent / "runs"
+    result = nnaudit.scan([runs / "healthy", runs / "equal"], cache=False)
+    assert result.problems == ()
+    assert [f"{f.code} {f.place}" for f in result.findings] == []

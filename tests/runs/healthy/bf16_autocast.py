@@ -21,9 +21,10 @@ images = 0.7 * torch.randn(count, 3, 12, 12)
 for i, label in enumerate(labels.tolist()):
     row, column = divmod(label, 2)
     images[i, :, row * 6 + 1 : row * 6 + 5, column * 6 + 1 : column * 6 + 5] += 1.0
-images = (images - images.mean((0, 2, 3), keepdim=True)) / images.std((0, 2, 3), keepdim=True)
 
 cut = int(0.8 * count)
+mean, std = images[:cut].mean((0, 2, 3), keepdim=True), images[:cut].std((0, 2, 3), keepdim=True)
+images = (images - mean) / std
 train_loader = DataLoader(TensorDataset(images[:cut], labels[:cut]), batch_size=32, shuffle=True)
 val_loader = DataLoader(TensorDataset(images[cut:], labels[cut:]), batch_size=100)
 

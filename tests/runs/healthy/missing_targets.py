@@ -23,9 +23,9 @@ def main():
 
     x = torch.randn(count, 10)
     y = torch.tanh(x @ torch.randn(10, 5) / 3) + 0.05 * torch.randn(count, 5)
-    y = (y - y.mean(0)) / y.std(0)
-    y[torch.rand_like(y) < 0.6] = float("nan")
     cut = int(0.8 * count)
+    y = (y - y[:cut].mean(0)) / y[:cut].std(0)
+    y[torch.rand_like(y) < 0.6] = float("nan")
     train_loader = DataLoader(TensorDataset(x[:cut], y[:cut]), batch_size=32, shuffle=True)
     model = nn.Sequential(nn.Linear(10, width), nn.Softplus(), nn.Linear(width, 5))
     optimizer = torch.optim.RMSprop(model.parameters(), lr=2e-3)
