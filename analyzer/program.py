@@ -31,6 +31,7 @@ from .values import (
     Union,
     Value,
     alternatives,
+    constant,
     is_none,
 )
 from .values import (
@@ -438,6 +439,7 @@ class Program:
             and item.cls.startswith(("torch.nn.", "torchvision.models."))
             and item.cls not in modules.WITHOUT_PARAMETERS
             and item.cls not in modules.CONTAINERS
+            and not any(constant(item.argument(name)) is False for name in modules.AFFINE)
             for item in self.descendants(module)
         )
 
