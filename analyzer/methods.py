@@ -121,7 +121,8 @@ def _backward(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Va
     first = next((v for k, v in args if k is None or k == "loss"), None)
     opaque_owner = access.is_entity(owner) or type(owner) is Obj
     subject = first if first is not None and opaque_owner and _may_be_loss(first) else owner
-    run.emit("backward", subject, site)
+    given = tuple(v for k, v in args if k in (None, "gradient", "*", "**") and v is not subject)
+    run.emit("backward", subject, site, inputs=given)
     return run.space.none
 
 

@@ -598,6 +598,19 @@ class Program:
         return frozenset(e.subject for e, _ in self.effects("freeze")) | frozenset(on)
 
     @cached_property
+    def unreduced_losses(self) -> frozenset[Value]:
+        """Results of known losses with ``reduction="none"``."""
+        found = set()
+        for use in self.losses:
+            subject, result = use.effect.subject, use.effect.result
+            given = subject.argument("reduction") if type(subject) is Obj else None
+            if given is None and type(result) is Data:
+                given = result.option("reduction")
+            if constant(given) == "none" and result is not None:
+                found.add(result)
+        return frozenset(found)
+
+    @cached_property
     def outputs_of_models(self) -> frozenset[Value]:
         """What opaque things return that are used as modules are: their parameters or mode are asked for."""
         return frozenset(
