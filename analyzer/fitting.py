@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from .knowledge import shapes as known
 from .shapes import BATCH, Shape, batched, integer, setting
-from .values import Const, Data, Obj, Value, alternatives
+from .values import Const, Data, Obj, Value, alternatives, is_none
 
 if TYPE_CHECKING:
     from .program import Program
@@ -72,11 +72,17 @@ def mistaken_axes(program: Program) -> Iterator[WrongAxis]:
         for data in _certain_layers(program, op):
             first = _batch_first(data)
             shape = program.shapes.of(data.inputs[0]) if data.inputs else None
-            if first is None or shape is None or data.site is None or shape.rank not in (None, 3):
+            if first is None or shape is None or data.site is None or shape.rank not in (None, 3) or _goes_on(data):
                 continue
             leading, second = shape.dim(0), shape.dim(1)
             if (leading == BATCH and second != BATCH and not first) or (second == BATCH and leading != BATCH and first):
                 yield WrongAxis(data.site, op, first, shape, program.site_of(data.inputs[0]))
+
+
+def _goes_on(data: Data) -> bool:
+    """Whether a recurrent layer starts from a state that it was given: batches may be pieces of one long sequence."""
+    state = data.option("hx", 1) if data.op in known.RECURRENT else None
+    return state is not None and not all(is_none(v) for v in alternatives(state))
 
 
 def _batch_first(data: Data) -> bool | None:
