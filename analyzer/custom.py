@@ -37,26 +37,30 @@ def wrong_counts(program: Program) -> Iterator[WrongCount]:
         if found is None or backward is None or type(found[1]) is not Function or type(backward[1]) is not Function:
             continue
         expected = _arguments(cls, found[1])
-        counts = {_count(v, expected) for v in alternatives(root.result)}
-        if expected is None or None in counts or expected in counts or root.exhausted:
+        if expected is None or root.exhausted:
+            continue
+        counts = [c for v in alternatives(root.result) if (c := _count(v, expected[1])) is not None]
+        # What has a default may be left out of the call; then it needs no gradient.
+        if len(counts) < len(alternatives(root.result)) or any(expected[0] <= c <= expected[1] for c in counts):
             continue
         sites = [Site(f.frame.module.filename, f.definition.site) for f in (backward[1], found[1])]
-        yield WrongCount(cls.name, sites[0], sites[1], expected, max(c for c in counts if c is not None))
+        yield WrongCount(cls.name, sites[0], sites[1], expected[1], max(counts))
 
 
-def _arguments(cls: Class, forward: Function) -> int | None:
-    """How many arguments forward takes beside the context; None for any number."""
+def _arguments(cls: Class, forward: Function) -> tuple[int, int] | None:
+    """How many arguments forward takes beside the context, at least and at most; None for any number."""
     params = forward.definition.params
     if any(p.kind != "positional" for p in params):
         return None
-    return len(params) - (0 if cls.find("setup_context") is not None else 1)
+    context = 0 if cls.find("setup_context") is not None else 1
+    return sum(p.default is None for p in params) - context, len(params) - context
 
 
-def _count(returned: Value, expected: int | None) -> int | None:
+def _count(returned: Value, expected: int) -> int | None:
     """How many gradients a value holds; None at the end, beyond what is expected, do not count."""
     if type(returned) is Sequence and not returned.open:
         items = list(returned.items)
-        while expected is not None and len(items) > expected and is_none(items[-1]):
+        while len(items) > expected and is_none(items[-1]):
             items.pop()
         return len(items)
     if type(returned) is Const:

@@ -74,11 +74,17 @@ def mistaken_axes(program: Program) -> Iterator[WrongAxis]:
                 continue  # a state that is handed on: rows of a loader may be steps of time
             first = _batch_first(data)
             shape = program.shapes.of(data.inputs[0]) if data.inputs else None
-            if first is None or shape is None or data.site is None or shape.rank not in (None, 3):
+            if first is None or shape is None or data.site is None or shape.rank not in (None, 3) or _goes_on(data):
                 continue
             leading, second = shape.dim(0), shape.dim(1)
             if (leading == BATCH and second != BATCH and not first) or (second == BATCH and leading != BATCH and first):
                 yield WrongAxis(data.site, op, first, shape, program.site_of(data.inputs[0]))
+
+
+def _goes_on(data: Data) -> bool:
+    """Whether a recurrent layer starts from a state that it was given: batches may be pieces of one long sequence."""
+    state = data.option("hx", 1) if data.op in known.RECURRENT else None
+    return state is not None and not all(is_none(v) for v in alternatives(state))
 
 
 def _batch_first(data: Data) -> bool | None:

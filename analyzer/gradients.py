@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..rules.finding import Site
 from .effects import Effect
 from .knowledge import modules, tensors
+from .knowledge import shapes as known
+from .shapes import BATCH, Shape
 from .values import Const, Data, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
@@ -107,6 +110,46 @@ def _once_had_graph(program: Program, value: Value) -> bool:
         if type(v) is Data and is_layer(v.op):
             return True
     return any(type(v) is Data and v.op == "call" and v in program.outputs_of_models for v in program.history(value))
+
+
+# ---------------------------------------------------------------------------- never reduced
+
+
+def unreduced(program: Program) -> Iterator[tuple[Effect, Shape, Site | None]]:
+    """Backward passes, without a gradient to start from, of what certainly holds more than one number."""
+    for effect, _ in program.effects("backward"):
+        if not effect.inputs[1:] and type(effect.subject) is Data and effect.grad is True:
+            found = _elements(program, effect.subject, 0)
+            if found is not None:
+                yield effect, found[0], program.site_of(found[1])
+
+
+def _elements(program: Program, value: Value, depth: int) -> tuple[Shape, Value] | None:
+    """Something with several elements that the value is made of, element by element."""
+    if type(value) is not Data or depth > MAX_DEPTH:
+        return None
+    shape = program.shapes.of(value)
+    if shape is not None:
+        several = any(d == BATCH or (isinstance(d, int) and d > 1) for d in shape.front + shape.back)
+        return (shape, value) if several else None
+    if value.op == "output":
+        return _elements(program, value.inputs[1], depth + 1)
+    if value.op.startswith("loss:"):
+        if value not in program.unreduced_losses or not value.inputs:
+            return None
+        found = _elements(program, value.inputs[0], depth + 1)
+        # Losses over classes hold one number for each sample, however many classes there are.
+        single = found is not None and value.op in known.OVER_CLASSES and not _is_batch(found[0])
+        return None if single else found
+    if value.op in known.ELEMENTWISE or value.op in known.SAME_SHAPE:
+        parts = (_elements(program, v, depth + 1) for v in value.inputs)
+        return next((f for f in parts if f is not None), None)
+    return None
+
+
+def _is_batch(shape: Shape) -> bool:
+    first = shape.dim(0)
+    return first == BATCH or (isinstance(first, int) and first > 1)
 
 
 # ---------------------------------------------------------------------------- exchanged arguments

@@ -683,7 +683,8 @@ def _try(run: Interpreter, s: ir.Try, frame: Frame) -> None:
 
 def _handler(run: Interpreter, body: ir.Block, frame: Frame) -> Value:
     """A handler goes on from the end of the body, the nearest there is to "somewhere in it"."""
-    run.execute(body, frame)
+    with run.notes.under(run.space.data("raised", None), True):
+        run.execute(body, frame)
     return run.space.none
 
 

@@ -429,7 +429,7 @@ def _autograd(run: Interpreter, args: Arguments, site: Site) -> Value:
     """``torch.autograd.backward(tensors)``."""
     if args:
         for value in access.exact_items(run, args[0][1]) or (args[0][1],):
-            run.emit("backward", value, site)
+            run.emit("backward", value, site, inputs=tuple(v for _, v in args[1:]))
     return run.space.none
 
 

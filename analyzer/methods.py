@@ -131,7 +131,8 @@ def _backward(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Va
     opaque_owner = access.is_entity(owner) or type(owner) is Obj
     subject = first if first is not None and opaque_owner and _may_be_loss(first) else owner
     kept = next((v for k, v in args if k == "retain_graph"), run.space.false)
-    run.emit("backward", subject, site, inputs=(kept,), intact=subject is owner)
+    given = tuple(v for k, v in args if k in (None, "gradient", "*", "**") and v is not subject)
+    run.emit("backward", subject, site, inputs=(kept, *given), intact=subject is owner)
     return run.space.none
 
 

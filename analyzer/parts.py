@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import ir
+from . import ir, watching
 from .knowledge import modules, training
 from .values import Class, Const, Data, Function, Obj, Value, alternatives
 
@@ -39,6 +39,7 @@ DYNAMIC_ACCESS = frozenset(
 def unused_layers(program: Program) -> Iterator[Unused]:
     """Layers with parameters that only the constructor names."""
     seen: set[Site] = set()
+    places = _places(program)
     for obj in program.objects:
         cls = obj.cls
         if not isinstance(cls, Class) or not program.is_module(obj) or not _is_closed(program, obj, cls):
@@ -57,8 +58,20 @@ def unused_layers(program: Program) -> Iterator[Unused]:
             if not all(program.is_module(v) and program.has_parameters(v) and program.untouched(v) for v in layers):
                 continue
             seen.add(site)
+            if any(len(places.get(v, ())) > 1 for v in layers):
+                continue  # reached through a container, too
             if not _named_again(program, cls, name):
                 yield Unused(site, cls.name, name, program.class_name(layers[0]), layers[0].site)
+
+
+def _places(program: Program) -> dict[Value, set[tuple[Value, str]]]:
+    """Where each thing is held: by which objects under which names, inside lists and dicts too."""
+    places: dict[Value, set[tuple[Value, str]]] = {}
+    for obj in program.objects:
+        for name, held in program.attributes(obj):
+            for value in watching.flat(held):
+                places.setdefault(value, set()).add((obj, name))
+    return places
 
 
 def _is_closed(program: Program, obj: Obj, cls: Class) -> bool:

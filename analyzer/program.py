@@ -33,6 +33,7 @@ from .values import (
     Union,
     Value,
     alternatives,
+    constant,
     is_none,
 )
 from .values import (
@@ -471,6 +472,7 @@ class Program:
             and item.cls.startswith(("torch.nn.", "torchvision.models."))
             and item.cls not in modules.WITHOUT_PARAMETERS
             and item.cls not in modules.CONTAINERS
+            and not any(constant(item.argument(name)) is False for name in modules.AFFINE)
             for item in self.descendants(module)
         )
 
@@ -658,6 +660,19 @@ class Program:
         """Tensors on which ``requires_grad`` was switched on."""
         on = (v for data in self.operations("requires_grad_") for v in (data, *data.inputs[:1]))
         return frozenset(e.subject for e, _ in self.effects("freeze")) | frozenset(on)
+
+    @cached_property
+    def unreduced_losses(self) -> frozenset[Value]:
+        """Results of known losses with ``reduction="none"``."""
+        found = set()
+        for use in self.losses:
+            subject, result = use.effect.subject, use.effect.result
+            given = subject.argument("reduction") if type(subject) is Obj else None
+            if given is None and type(result) is Data:
+                given = result.option("reduction")
+            if constant(given) == "none" and result is not None:
+                found.add(result)
+        return frozenset(found)
 
     @cached_property
     def outputs_of_models(self) -> frozenset[Value]:

@@ -264,6 +264,8 @@ def _batch_part(shapes: Shapes, element: Data, index: Value) -> Shape | None:
     loader, at = element.inputs[0], integer(index)
     if not batched(shapes.program, loader):
         return None
+    if type(index) is not Const:
+        return _indexed(Shape((BATCH,), (), True), index)
     assert isinstance(loader, Obj)
     dataset = loader.argument("dataset")
     while type(dataset) is Data and dataset.op == "part":
@@ -280,7 +282,9 @@ def _batch_part(shapes: Shapes, element: Data, index: Value) -> Shape | None:
             return (
                 exactly(BATCH) if at == 1 and label is None else exactly(BATCH, None, None, None) if at == 0 else None
             )
-    return Shape((BATCH,), (), True)
+    # The first of several tensors, or the first sample of one tensor: only unpacking and keys tell.
+    several = isinstance(index.value, str) or shapes.program.notes.unpacked.get(element, 0) > 1
+    return Shape((BATCH,), (), True) if several else None
 
 
 def _is_table(value: Value) -> bool:

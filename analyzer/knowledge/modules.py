@@ -101,6 +101,9 @@ BIAS_POSITION: dict[str, int] = {"Linear": 2, "Conv1d": 7, "Conv2d": 7, "Conv3d"
 CONSTANT_INITIALISERS: tuple[str, ...] = tuple(f"torch.nn.init.{name}" for name in ("constant_", "zeros_", "ones_"))
 """Functions that make all weights of a layer equal."""
 
+AFFINE: tuple[str, ...] = ("affine", "elementwise_affine")
+"""Arguments of normalisation layers that say whether they own parameters."""
+
 HEADS: tuple[str, ...] = ("fc", "classifier", "head", "heads")
 """Attributes under which the models of torchvision keep their last layers."""
 

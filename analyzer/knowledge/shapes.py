@@ -13,6 +13,9 @@ SAME_SHAPE: frozenset[str] = frozenset(
 )
 """Operations whose result has the shape of their first input."""
 
+ELEMENTWISE: frozenset[str] = frozenset("+ - * / ** add sub mul div pow where maximum minimum".split())
+"""Operations of two tensors, element by element: the result holds as many numbers as the larger one."""
+
 REDUCTIONS: frozenset[str] = frozenset(("mean", "sum", "argmax", "argmin", "amax", "amin", "prod", "logsumexp", "norm"))
 """Operations that take one dimension away (or all)."""
 
@@ -83,5 +86,8 @@ STRICT_LOSSES: frozenset[str] = frozenset(
     ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss")
 )
 """Losses that raise where a batch axis is missing on one side."""
+
+OVER_CLASSES: frozenset[str] = frozenset(("loss:cross_entropy", "loss:nll_loss", "loss:multi_margin_loss"))
+"""Losses that take one axis of their input for the classes."""
 
 SOFTMAXES: tuple[str, ...] = ("softmax", "log_softmax", "Softmax", "LogSoftmax")

@@ -33,6 +33,7 @@ class BatchAxisMistaken(Rule):
 
     - `x.transpose(0, 1)` or `x.permute(1, 0, 2)` before the layer puts time first.
     - A `collate_fn` of one's own, such as one with `pad_sequence`, may do so too: nothing is said.
+    - A recurrent layer that is handed a state may read one long text piece by piece: then the loader's batch *is* time.
     - A module whose input cannot be followed back to a loader is not judged.
     - `x.unsqueeze(0)` makes the whole batch one sequence's batch of one step, which fits.
 
@@ -234,8 +235,16 @@ class BatchAxisMistaken(Rule):
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+            state = None
+            for piece in DataLoader(torch.load("corpus.pt"), batch_size=35, shuffle=True, drop_last=True):
+                states, state = rnn(piece[:-1], state)
+                loss = nn.functional.cross_entropy(head(states).flatten(0, 1), piece[1:].flatten())
+                state = state.detach()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
             """,
-            why="The collate function pads with time first.",
+            why="The collate function pads with time first; or each batch is the next piece of one long text.",
         ),
         Example(
             """

@@ -232,6 +232,20 @@ class DisconnectedParameters(Rule):
                     return x
 
 
+            class Tasks(nn.Module):
+                def __init__(self, names=("age", "size")):
+                    super().__init__()
+                    self.body = nn.Linear(8, 8)
+                    self.by_task = {}
+                    for name in names:
+                        head = nn.Linear(8, 1)
+                        self.add_module("head_" + name, head)
+                        self.by_task[name] = head
+
+                def forward(self, x):
+                    return {name: head(self.body(x)) for name, head in self.by_task.items()}
+
+
             class Chain(nn.Module):
                 def __init__(self):
                     super().__init__()

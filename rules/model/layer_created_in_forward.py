@@ -194,11 +194,16 @@ class LayerCreatedInForward(Rule):
                     if self.head is None:
                         self.head = nn.Linear(x.size(1), 10).to(x.device)
                     x = self.head(x)
+                    try:
+                        x = self.scale(x)
+                    except AttributeError:
+                        self.scale = nn.Linear(10, 10)
+                    x = nn.LayerNorm(10, elementwise_affine=False)(x)
                     if y is not None:
                         return nn.CrossEntropyLoss()(x, y)
                     return x
             """,
-            why="Layers without parameters, and one that is made once, in the first pass.",
+            why="Layers without parameters, and two that are made once, in the first pass.",
         ),
         Example(
             """

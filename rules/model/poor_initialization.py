@@ -211,9 +211,12 @@ class PoorInitialization(Rule):
             from torch import nn
 
 
-            def init_weights(m):
+            def init_weights(m, name=""):
                 if isinstance(m, nn.Linear):
-                    nn.init.trunc_normal_(m.weight, std=0.02)
+                    if "head" in name:
+                        nn.init.zeros_(m.weight)
+                    else:
+                        nn.init.trunc_normal_(m.weight, std=0.02)
                     if m.bias is not None:
                         nn.init.zeros_(m.bias)
                 elif isinstance(m, nn.LayerNorm):

@@ -31,6 +31,7 @@ class WrongCustomGradient(Rule):
     ## How it is told apart from code that only looks alike
 
     - Additional None at the end are allowed.
+    - An argument with a default may be left out of the call, and then needs no gradient.
     - `forward(ctx, *args)` takes any number.
     - With `setup_context`, `forward` has no `ctx`.
     - What `backward` returns must be seen as one tuple or one tensor on every path; a list that is built is not judged.
@@ -104,7 +105,7 @@ class WrongCustomGradient(Rule):
 
             class Quantise(torch.autograd.Function):
                 @staticmethod
-                def forward(ctx, x, bits, signed=True):
+                def forward(ctx, x, bits, signed):
                     scale = 2**bits - 1
                     return torch.round(x * scale) / scale
 
@@ -121,7 +122,7 @@ class WrongCustomGradient(Rule):
                     self.fc = nn.Linear(a, b)
 
                 def forward(self, x):
-                    return self.fc(Quantise.apply(x, 4))
+                    return self.fc(Quantise.apply(x, 4, True))
             """,
             why="A flag was added to forward and not to backward.",
         ),
@@ -181,8 +182,24 @@ class WrongCustomGradient(Rule):
                 @staticmethod
                 def backward(ctx, grad):
                     return grad, None, None
+
+
+            class Sampled(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, x, offset, step=64):
+                    ctx.save_for_backward(x, offset)
+                    return x + offset
+
+                @staticmethod
+                def backward(ctx, grad):
+                    if not grad.is_cuda:
+                        raise NotImplementedError
+                    return grad, grad
+
+
+            y = Sampled.apply(torch.rand(3, requires_grad=True), torch.rand(3))
             """,
-            why="One for each, and None at the end.",
+            why="One for each, and None at the end; an argument that is left out of the call.",
         ),
         Example(
             """
