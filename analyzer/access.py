@@ -229,7 +229,7 @@ def write_attribute(run: Interpreter, base: Value, name: str, value: Value, site
     for option in options:
         if name == "grad":
             # Whatever is assigned takes the place of what had added up.
-            run.emit("zero_grad", option, site)
+            run.emit("zero_grad", option, site, inputs=() if is_none(value) else (value,))
             if is_none(value):
                 continue
         if option is UNKNOWN or isinstance(option, (Const, Library)):

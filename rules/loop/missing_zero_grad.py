@@ -415,8 +415,16 @@ class MissingZeroGrad(Rule):
                 for p in params:
                     if p.grad is not None:
                         p.grad = torch.zeros_like(p.grad)
+
+            scale = torch.nn.Parameter(torch.ones(1))
+            sgd = torch.optim.SGD([scale], lr=0.1)
+            for x, y in DataLoader(torch.load("pairs.pt"), batch_size=64, shuffle=True):
+                F.mse_loss(scale * x, y).backward()
+                scale.grad = scale.grad.sign()
+                sgd.step()
+                sgd.zero_grad()
             """,
-            why="Every gradient is replaced by zeros, by hand.",
+            why="Gradients are replaced by hand: by zeros after the step, by their signs before it.",
         ),
         Example(
             """
