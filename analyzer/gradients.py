@@ -151,7 +151,7 @@ def _stepped_somewhere(program: Program, root: Root, optimizer: Value) -> bool:
         if effect.kind != "step":
             continue
         for v in alternatives(effect.subject):
-            if v is optimizer or not (program.is_optimizer(v) or program.is_scheduler(v)):
+            if v in alternatives(optimizer) or not (program.is_optimizer(v) or program.is_scheduler(v)):
                 return True
     return False
 

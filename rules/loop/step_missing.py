@@ -191,6 +191,27 @@ class StepMissing(Rule):
             from torch import nn
             from torch.utils.data import DataLoader
 
+            model = nn.Linear(64, 10)
+            if torch.cuda.is_available():
+                optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+            else:
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+            for epoch in range(10):
+                for x, y in DataLoader(torch.load("digits.pt"), batch_size=16, shuffle=True):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+            why="One of two optimizers, and it is stepped.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
             ACCUMULATE = 4
             model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
             optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
