@@ -54,7 +54,7 @@ class StepMissing(Rule):
     name = "step-missing"
     points = (23,)
     severity = Severity.ERROR
-    triggers = ("backward", "zero_grad", "step")
+    triggers = ("backward", "zero_grad")
 
     bad = [
         Example(

@@ -52,7 +52,7 @@ class StaleOptimizer(Rule):
     name = "stale-optimizer"
     points = (23,)
     severity = Severity.ERROR
-    triggers = ("step",)
+    triggers = ("backward",)
 
     bad = [
         Example(
