@@ -228,10 +228,12 @@ def write_attribute(run: Interpreter, base: Value, name: str, value: Value, site
     """``base.name = value``."""
     options = alternatives(base)
     for option in options:
+        if name == "grad":
+            # Whatever is assigned takes the place of what had added up.
+            run.emit("zero_grad", option, site, inputs=() if is_none(value) else (value,))
+            if is_none(value):
+                continue
         if option is UNKNOWN or isinstance(option, (Const, Library)):
-            continue
-        if name == "grad" and is_none(value):
-            run.emit("zero_grad", option, site)
             continue
         if name == "requires_grad":
             run.emit("freeze", option, site, inputs=(value,))

@@ -93,9 +93,19 @@ def _outlived(program: Program, root: Root, state: Value) -> LiveState | None:
                 taken, step = effect, None
             elif effect.kind == "step":
                 step = step or effect
-            elif taken is not None and step is not None:
+            elif taken is not None and step is not None and not _taken_anew(root, taken, effect):
                 return LiveState(taken, step, effect)
     return None
+
+
+def _taken_anew(root: Root, taken: Effect, use: Effect) -> bool:
+    """Whether the innermost loop around the taking holds the use, too: what is used may be of the same pass."""
+    innermost: list[Effect] = []
+    for node in fx.loops(root.block):
+        inside = [e for body in node.passes for e in fx.effects(body)] if not node.exact else []
+        if any(e.site == taken.site for e in inside):
+            innermost = inside
+    return any(e.site == use.site and e.context == use.context for e in innermost)
 
 
 _COMPARES = frozenset((">", "<", ">=", "<="))

@@ -106,7 +106,8 @@ def _cleared_too_early(paths: Sequence[Path], reach: Reach) -> Iterator[tuple[Ef
             if effect.kind == "backward":
                 backward, zero = effect, None
             elif effect.kind == "zero_grad":
-                if reach.surely_clears(effect.subject):
+                # With inputs: other gradients were put in place of the old ones.
+                if reach.surely_clears(effect.subject) and not effect.inputs:
                     zero = effect
                 else:
                     backward = None

@@ -614,7 +614,7 @@ class Program:
 
     def untouched(self, value: Value) -> bool:
         """Whether no unseen code ever had hold of the thing."""
-        return value not in self._escaped
+        return not any(v in self._escaped for v in alternatives(value))
 
     @cached_property
     def _frozen(self) -> frozenset[Value]:

@@ -151,7 +151,7 @@ def _stepped_somewhere(program: Program, root: Root, optimizer: Value) -> bool:
         if effect.kind != "step":
             continue
         for v in alternatives(effect.subject):
-            if v is optimizer or not (program.is_optimizer(v) or program.is_scheduler(v)):
+            if v in alternatives(optimizer) or not (program.is_optimizer(v) or program.is_scheduler(v)):
                 return True
     return False
 
@@ -308,8 +308,10 @@ def _stale(program: Program, root: Root, optimizer: Obj, family: set[Value]) -> 
         for position, change in enumerate(path):
             if position < made:
                 continue
-            step = next((e for e in path[position:] if e.kind == "step"), None)
-            if step is not None and (stale := _outdated(program, optimizer, change, step, frozen)) is not None:
+            step = next((e for e in path[position:] if e.kind in ("step", "made")), None)
+            if step is None or step.kind == "made":
+                continue
+            if (stale := _outdated(program, optimizer, change, step, frozen)) is not None:
                 found.setdefault(change.site, stale)
     yield from found.values()
 

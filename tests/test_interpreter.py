@@ -801,3 +801,52 @@ def test_the_kinds_of_values_used_here_are_as_they_seem() -> None:
     assert (repr(UNKNOWN), ran.shown("a"), ran.shown("b")) == ("?", "1", "'?'")
     assert isinstance(ran["d"], Obj)
     assert not isinstance(ran["c"], Const)
+
+
+# ---------------------------------------------------------------------------- what training code does beside training
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("model.last = nn.Linear(4, 3)", "attach"),
+        ("kept = model.state_dict()", "snapshot"),
+        ("model.load_state_dict(torch.load('x.pt'), strict=False)", "restore"),
+        ("torch.save({'model': model}, 'x.pt')", "save"),
+        ("model = nn.parallel.DistributedDataParallel(model)", "wrap"),
+        ("nn.parallel.DistributedDataParallel(model).module(torch.ones(2, 4))", "bypass"),
+        ("model.eval", "idle"),
+        ("torch.no_grad()", "idle"),
+        ("for i in range(9):\n    best = model", "alias"),
+        ("model.last.weight.grad = torch.zeros(2, 4)", "zero_grad"),
+    ],
+)
+def test_effects_beside_training_are_recorded(statement: str, kind: str) -> None:
+    assert kind in {e.kind for e, _ in Ran(MODEL + statement).program.effects(kind)}
+
+
+@pytest.mark.parametrize(
+    "statement", ["with torch.no_grad():\n    model.eval()", "stop = model.eval", "torch.set_grad_enabled(False)"]
+)
+def test_what_is_used_is_not_idle(statement: str) -> None:
+    assert not Ran(MODEL + statement).program.effects("idle")
+
+
+@pytest.mark.parametrize(
+    ("context", "half"),
+    [
+        ("torch.autocast('cuda')", "float16"),
+        ("torch.autocast('cuda', dtype=torch.bfloat16)", "bfloat16"),
+        ("torch.autocast('cuda', enabled=False)", None),
+        ("torch.autocast('cuda', enabled=model.flag)", "?"),
+        ("torch.autocast(model.device)", "?"),
+        ("torch.cuda.amp.autocast()", "float16"),
+        ("torch.cuda.amp.autocast(False)", None),
+        ("torch.cpu.amp.autocast()", "bfloat16"),
+        ("torch.no_grad()", None),
+    ],
+)
+def test_number_type_of_autocast(context: str, half: str | None) -> None:
+    ran = Ran(MODEL + f"with {context}:\n    y = model(torch.ones(2, 4))\nz = model(torch.ones(2, 4))")
+    inside, outside = (e.half for e, _ in ran.program.effects("forward"))
+    assert (inside, outside) == (half, None)

@@ -45,7 +45,7 @@ class RanksDiverge(Rule):
     name = "ranks-diverge"
     points = (23,)
     severity = Severity.ERROR
-    triggers = ("module",)
+    triggers = ("DistributedDataParallel", "FullyShardedDataParallel", "backward")
 
     bad = [
         Example(

@@ -30,9 +30,10 @@ class UnsafeLoad(Rule):
 
     - `weights_only=True`, or nothing (with torch 2.6 or newer), is safe.
     - `numpy.load(..., allow_pickle=False)` and safetensors read numbers only.
-    - A file of which more is used than weights (a whole pickled model, an optimizer with custom objects) may need it:
-      there the finding is mere advice (`info`). Where what is loaded goes into `load_state_dict`, nothing but weights
-      is wanted, and it is a warning.
+    - A file of which more is used than weights (a whole pickled model, an optimizer with custom objects) may need it;
+      where what is loaded goes into `load_state_dict`, nothing but weights is wanted, and the message says so.
+
+    It is a risk and no mistake of the training, so this is advice (`info`), off unless selected.
 
     ## What to do
 
@@ -47,7 +48,7 @@ class UnsafeLoad(Rule):
     code = "NN805"
     name = "unsafe-load"
     points = ()
-    severity = Severity.WARNING
+    severity = Severity.INFO
     triggers = ("weights_only",)
 
     bad = [
@@ -109,7 +110,7 @@ class UnsafeLoad(Rule):
             print(Predictor("model.pth")(torch.ones(1, 8)))
             print(nn.Linear(8, 1)(torch.ones(1, 8)))
             """,
-            why="A whole pickled model: advice only.",
+            why="A whole pickled model.",
         ),
         Example(
             """
@@ -222,5 +223,4 @@ class UnsafeLoad(Rule):
                 f"`weights_only=False` lets the file run any code while it is loaded, {what}.",
                 "Load with `weights_only=True`; allow your own classes with `torch.serialization.add_safe_globals`.",
                 evidence=[Hop("the file is unpickled here", site)],
-                severity=Severity.WARNING if weights else Severity.INFO,
             )

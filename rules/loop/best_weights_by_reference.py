@@ -357,9 +357,11 @@ class BestWeightsByReference(Rule):
             import torch
 
 
-            def save(model, optimizer, epoch, path):
+            def save(model, optimizer, epoch, path, average=None):
                 state = model.state_dict()
-                torch.save({"model": state, "optimizer": optimizer.state_dict(), "epoch": epoch}, path)
+                smooth = average.state_dict() if average is not None else None
+                parts = {"model": state, "average": smooth, "optimizer": optimizer.state_dict(), "epoch": epoch}
+                torch.save(parts, path)
 
 
             def load(model, path):
@@ -374,13 +376,14 @@ class BestWeightsByReference(Rule):
             from checkpoint import load, save
 
             model = nn.Linear(30, 2)
+            average = nn.Linear(30, 2) if torch.cuda.is_available() else None
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             for epoch in range(10):
                 for x, y in DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True):
                     optimizer.zero_grad()
                     F.cross_entropy(model(x), y).backward()
                     optimizer.step()
-                save(model, optimizer, epoch, f"epoch{epoch}.pt")
+                save(model, optimizer, epoch, f"epoch{epoch}.pt", average)
             load(model, "epoch3.pt")
             """,
             why="What is restored comes from a file.",

@@ -60,7 +60,7 @@ class EvaluationRecordsGraph(Rule):
     name = "evaluation-records-graph"
     points = (32,)
     severity = Severity.WARNING
-    triggers = ("eval",)
+    triggers = ("backward",)
     options = {"calls": 5}
 
     bad = [

@@ -394,6 +394,42 @@ class MissingZeroGrad(Rule):
             """
             import torch
             import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+
+            def glorot(rows, columns):
+                return (torch.randn(rows, columns) / rows**0.5).requires_grad_()
+
+
+            w1, w2, w3, w4 = glorot(784, 128), glorot(128, 64), glorot(64, 64), glorot(64, 10)
+            b1, b2, b3 = (torch.zeros(size, requires_grad=True) for size in (128, 64, 64))
+            params = [w1, b1, w2, b2, w3, b3, w4]
+            solver = torch.optim.Adam(params, lr=1e-3)
+
+            for x, y in DataLoader(torch.load("mnist.pt"), batch_size=64, shuffle=True):
+                hidden = torch.relu(x.flatten(1) @ w1 + b1)
+                hidden = torch.relu(torch.relu(hidden @ w2 + b2) @ w3 + b3)
+                loss = F.cross_entropy(hidden @ w4, y)
+                loss.backward()
+                solver.step()
+                for p in params:
+                    if p.grad is not None:
+                        p.grad = torch.zeros_like(p.grad)
+
+            scale = torch.nn.Parameter(torch.ones(1))
+            sgd = torch.optim.SGD([scale], lr=0.1)
+            for x, y in DataLoader(torch.load("pairs.pt"), batch_size=64, shuffle=True):
+                F.mse_loss(scale * x, y).backward()
+                scale.grad = scale.grad.sign()
+                sgd.step()
+                sgd.zero_grad()
+            """,
+            why="Gradients are replaced by hand: by zeros after the step, by their signs before it.",
+        ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
             from torch import nn
             from torch.utils.data import DataLoader
 

@@ -51,17 +51,7 @@ class NoOpContext(Rule):
     name = "no-op-context"
     points = (32,)
     severity = Severity.ERROR
-    triggers = (
-        "no_grad",
-        "inference_mode",
-        "enable_grad",
-        "autocast",
-        "zero_grad",
-        "backward",
-        "step",
-        "eval",
-        "train",
-    )
+    triggers = ("no_grad", "inference_mode", "enable_grad", "autocast", "zero_grad", "backward")
 
     bad = [
         Example(

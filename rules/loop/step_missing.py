@@ -54,7 +54,7 @@ class StepMissing(Rule):
     name = "step-missing"
     points = (23,)
     severity = Severity.ERROR
-    triggers = ("backward", "zero_grad", "step")
+    triggers = ("backward", "zero_grad")
 
     bad = [
         Example(
@@ -184,6 +184,27 @@ class StepMissing(Rule):
     ]
 
     good = [
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Linear(64, 10)
+            if torch.cuda.is_available():
+                optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+            else:
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+            for epoch in range(10):
+                for x, y in DataLoader(torch.load("digits.pt"), batch_size=16, shuffle=True):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+            why="One of two optimizers, and it is stepped.",
+        ),
         Example(
             """
             import torch

@@ -54,7 +54,7 @@ class WrongMetric(Rule):
     name = "wrong-metric"
     points = (21,)
     severity = Severity.ERROR
-    triggers = ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits", "argmax", "max", "DataLoader")
+    triggers = ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits", "argmax", "DataLoader")
 
     bad = [
         Example(

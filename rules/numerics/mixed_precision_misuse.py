@@ -59,7 +59,7 @@ class MixedPrecisionMisuse(Rule):
     name = "mixed-precision-misuse"
     points = (37,)
     severity = Severity.ERROR
-    triggers = ("autocast", "GradScaler", "half")
+    triggers = ("autocast", "GradScaler", "backward")
 
     bad = [
         Example(

@@ -63,7 +63,7 @@ class ExplodingGradients(Rule):
     name = "exploding-gradients"
     points = (35,)
     severity = Severity.ERROR
-    triggers = ("LSTM", "GRU", "RNN")
+    triggers = ("backward",)
     options = {"steps": 20, "norm": 1000.0, "growth": 1000.0, "z": 5.0}
 
     bad = [

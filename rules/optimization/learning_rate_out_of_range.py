@@ -48,7 +48,7 @@ class LearningRateOutOfRange(Rule):
     name = "learning-rate-out-of-range"
     points = (29, 36)
     severity = Severity.WARNING
-    triggers = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "SGD", "optim")
+    triggers = ("backward",)
 
     bad = [
         Example(

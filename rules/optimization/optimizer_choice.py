@@ -46,7 +46,7 @@ class OptimizerChoice(Rule):
     name = "optimizer-choice"
     points = (34,)
     severity = Severity.INFO
-    triggers = ("SGD", "Adam")
+    triggers = ("backward",)
 
     bad = [
         Example(

@@ -52,7 +52,7 @@ class StaleOptimizer(Rule):
     name = "stale-optimizer"
     points = (23,)
     severity = Severity.ERROR
-    triggers = ("step",)
+    triggers = ("backward",)
 
     bad = [
         Example(
@@ -250,8 +250,16 @@ class StaleOptimizer(Rule):
                     optimizer.step()
 
 
+            def grow(model, tasks):
+                for classes in tasks:
+                    model.head = nn.Linear(64, classes)
+                    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+                    train(model, optimizer, DataLoader(torch.load(f"{classes}.pt"), batch_size=32, shuffle=True))
+
+
             def main():
                 model = Growing(30)
+                grow(model, torch.load("tasks.pt"))
                 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
                 loader = DataLoader(torch.load("first.pt"), batch_size=32, shuffle=True)
                 train(model, optimizer, loader)
@@ -262,7 +270,7 @@ class StaleOptimizer(Rule):
 
             main()
             """,
-            why="The new head is added to the optimizer.",
+            why="The new head is added to the optimizer, or each head gets an optimizer of its own.",
         ),
         Example(
             """

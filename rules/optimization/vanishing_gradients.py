@@ -63,7 +63,7 @@ class VanishingGradients(Rule):
     name = "vanishing-gradients"
     points = (35,)
     severity = Severity.ERROR
-    triggers = ("sigmoid", "Sigmoid", "tanh", "Tanh")
+    triggers = ("backward",)
     options = {"steps": 20, "layers": 4, "ratio": 1e-4, "size": 1e-7, "last": 1e-5, "share": 0.9}
 
     bad = [
