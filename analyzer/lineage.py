@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
     """Loaders whose batches reach a backward pass, each with the place of the training."""
+    return iter(program.training_loaders)
+
+
+def find_training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
+    """The same, found anew."""
     seen: set[tuple[Obj, Site]] = set()
     for loader, where in program.framework_training_loaders:
         seen.add((loader, where))

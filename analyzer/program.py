@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import selection, splits, structure, transforms, watching
+from . import lineage, selection, splits, structure, transforms, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
@@ -618,6 +618,11 @@ class Program:
                 continue
             found += [(v, v.site) for v in alternatives(root.result) if type(v) is Obj and v.cls == training.LOADER]
         return found
+
+    @cached_property
+    def training_loaders(self) -> Sequence[tuple[Obj, Site]]:
+        """Loaders whose batches reach a backward pass, each with the place of the training."""
+        return list(lineage.find_training_loaders(self))
 
     @cached_property
     def framework_evaluation_loaders(self) -> Sequence[tuple[Obj, Site]]:
