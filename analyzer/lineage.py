@@ -290,17 +290,17 @@ def _splits(program: Program) -> Iterator[tuple[Site, Value]]:
 
 def _halves(program: Program) -> Iterator[tuple[Site, Value]]:
     """``x[:n]`` and ``x[n:]`` of the same array, also as ``x[0:n]`` and ``x[n:len(x)]``."""
-    heads: dict[tuple[Value, Value], Site] = {}
-    tails: set[tuple[Value, Value]] = set()
+    heads: dict[tuple[Value, object], Site] = {}
+    tails: set[tuple[Value, object]] = set()
     for data, site in program.slices:
         base, index = data.inputs
         assert isinstance(index, Data)
         lower, upper, step = index.inputs
         ends = is_none(upper) or (type(upper) is Data and upper.op == "len()" and upper.inputs == (base,))
         if is_none(step) and (is_none(lower) or constant(lower) == 0) and not ends:
-            heads[base, upper] = site
+            heads[base, splits.bound(upper)] = site
         elif is_none(step) and ends:
-            tails.add((base, lower))
+            tails.add((base, splits.bound(lower)))
     for (base, bound), site in heads.items():
         if (base, bound) in tails:
             yield site, base
@@ -394,11 +394,29 @@ def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterat
         whole = statistic.inputs[0]
         if not rows and _axis(statistic) is None:
             continue
+        if _is_one_sample(program, whole):
+            continue
         if (data in history and program.comes_from(data.inputs[0], whole)) or (
             whole in history and _is_part_of(program, data.inputs[0], split, whole)
         ):
             assert statistic.site is not None
             yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+
+
+def _is_one_sample(program: Program, value: Value) -> bool:
+    """Whether a value is a piece that a loop or a data set takes out by number: what is cut of it is no split."""
+    return any(
+        type(v) is Data and v.op == "[]" and len(v.inputs) == 2 and _counts_along(v.inputs[1])
+        for v in program.history(value)
+    )
+
+
+def _counts_along(index: Value) -> bool:
+    if type(index) is Sequence:
+        return any(_counts_along(v) for v in index.items[:1])
+    if type(index) is not Data:
+        return False
+    return index.op in ("index", "param") or (index.op in ("[:]", "+", "*", "-") and any(_counts_along(v) for v in index.inputs))
 
 
 def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:

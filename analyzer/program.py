@@ -773,7 +773,7 @@ class Program:
         return found
 
     @cached_property
-    def borders(self) -> dict[Value, dict[Value, Site]]:
+    def borders(self) -> dict[Value, dict[object, Site]]:
         """Arrays that are cut in adjacent pieces, with the bounds and where they are used."""
         return splits.borders(self)
 
