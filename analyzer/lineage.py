@@ -416,7 +416,8 @@ def _counts_along(index: Value) -> bool:
         return any(_counts_along(v) for v in index.items[:1])
     if type(index) is not Data:
         return False
-    return index.op in ("index", "param") or (index.op in ("[:]", "+", "*", "-") and any(_counts_along(v) for v in index.inputs))
+    moved = index.op in ("[:]", "+", "*", "-") and any(_counts_along(v) for v in index.inputs)
+    return moved or index.op in ("index", "param")
 
 
 def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:
