@@ -38,6 +38,8 @@ class TargetInFeatures(Rule):
 
     ## What to do
 
+    Take the column out where inputs and labels are separated, and look at the columns that are left:
+
     ```python
     y = table["target"]
     x = table.drop(columns="target")
