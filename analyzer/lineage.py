@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 def training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
     """Loaders whose batches reach a backward pass, each with the place of the training."""
+    return iter(program.training_loaders)
+
+
+def find_training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
+    """The same, found anew."""
     seen: set[tuple[Obj, Site]] = set()
     for loader, where in program.framework_training_loaders:
         seen.add((loader, where))
@@ -285,17 +290,17 @@ def _splits(program: Program) -> Iterator[tuple[Site, Value]]:
 
 def _halves(program: Program) -> Iterator[tuple[Site, Value]]:
     """``x[:n]`` and ``x[n:]`` of the same array, also as ``x[0:n]`` and ``x[n:len(x)]``."""
-    heads: dict[tuple[Value, Value], Site] = {}
-    tails: set[tuple[Value, Value]] = set()
+    heads: dict[tuple[Value, object], Site] = {}
+    tails: set[tuple[Value, object]] = set()
     for data, site in program.slices:
         base, index = data.inputs
         assert isinstance(index, Data)
         lower, upper, step = index.inputs
         ends = is_none(upper) or (type(upper) is Data and upper.op == "len()" and upper.inputs == (base,))
         if is_none(step) and (is_none(lower) or constant(lower) == 0) and not ends:
-            heads[base, upper] = site
+            heads[base, splits.bound(upper)] = site
         elif is_none(step) and ends:
-            tails.add((base, lower))
+            tails.add((base, splits.bound(lower)))
     for (base, bound), site in heads.items():
         if (base, bound) in tails:
             yield site, base
@@ -389,6 +394,8 @@ def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterat
         whole = statistic.inputs[0]
         if not rows and _axis(statistic) is None:
             continue
+        if _is_one_sample(program, whole):
+            continue
         if (data in history and _has_samples_of(data.inputs[0], whole)) or (
             whole in history and _is_part_of(program, data.inputs[0], split, whole)
         ):
@@ -407,6 +414,23 @@ def _has_samples_of(value: Value, whole: Value) -> bool:
         seen.update(new)
         waiting += new
     return False
+
+
+def _is_one_sample(program: Program, value: Value) -> bool:
+    """Whether a value is a piece that a loop or a data set takes out by number: what is cut of it is no split."""
+    return any(
+        type(v) is Data and v.op == "[]" and len(v.inputs) == 2 and _counts_along(v.inputs[1])
+        for v in program.history(value)
+    )
+
+
+def _counts_along(index: Value) -> bool:
+    if type(index) is Sequence:
+        return any(_counts_along(v) for v in index.items[:1])
+    if type(index) is not Data:
+        return False
+    moved = index.op in ("[:]", "+", "*", "-") and any(_counts_along(v) for v in index.inputs)
+    return moved or index.op in ("index", "param")
 
 
 def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .interpret import Interpreter
 
 MAX_DATASETS = 8
+MAX_STEPS = 1_500
+"""Statements and calls that one preview may run."""
 
 
 def look_at_samples(run: Interpreter, loader: Obj) -> None:
@@ -72,9 +74,13 @@ def _aside(run: Interpreter, body: Callable[[], Value]) -> Value | None:
         return None
     mark = run.state.mark()
     outside = (run.block, run.dead, run.touched, run.grad, run.loop, run.reached)
+    steps, limit = run.steps, run.limit
     run.block, run.loop, run.reached = [], None, set(run.reached)
+    run.limit = min(limit, steps + MAX_STEPS)
     result = access.frozen(run, body())
     died = run.dead
     run.block, run.dead, run.touched, run.grad, run.loop, run.reached = outside
+    run.budget -= run.steps - steps
+    run.steps, run.limit = steps, limit  # what the script itself does is not cut short by it
     run.state.undo(mark)
     return None if died is not None else result

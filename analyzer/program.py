@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import parts, selection, splits, structure, transforms, watching
+from . import lineage, parts, selection, splits, structure, transforms, watching
 from .access import is_module_object
 from .effects import Block, Effect, LoopNode
 from .interpret import Interpreter, Root
@@ -737,6 +737,11 @@ class Program:
         return found
 
     @cached_property
+    def training_loaders(self) -> Sequence[tuple[Obj, Site]]:
+        """Loaders whose batches reach a backward pass, each with the place of the training."""
+        return list(lineage.find_training_loaders(self))
+
+    @cached_property
     def framework_evaluation_loaders(self) -> Sequence[tuple[Obj, Site]]:
         """Loaders that a Lightning hook returns for validation, with their place."""
         found = []
@@ -885,7 +890,7 @@ class Program:
         return found
 
     @cached_property
-    def borders(self) -> dict[Value, dict[Value, Site]]:
+    def borders(self) -> dict[Value, dict[object, Site]]:
         """Arrays that are cut in adjacent pieces, with the bounds and where they are used."""
         return splits.borders(self)
 

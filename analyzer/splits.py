@@ -291,29 +291,39 @@ def _slice(program: Program, base: Value, index: Data, value: Data) -> Share | N
     if not is_none(step):
         return None
     borders = program.borders.get(base, {})
-    if is_none(lower) and not is_none(upper) and upper in borders:
-        return Share((base, "slices"), base, 0, borders[upper], None, "the first rows")
-    if not is_none(lower) and lower in borders:
-        return Share((base, "slices"), base, lower, borders[lower], None, "the last rows")
+    if is_none(lower) and not is_none(upper) and (end := bound(upper)) in borders:
+        return Share((base, "slices"), base, 0, borders[end], None, "the first rows")
+    if not is_none(lower) and (start := bound(lower)) in borders:
+        return Share((base, "slices"), base, start, borders[start], None, "the last rows")
     return None
 
 
-def borders(program: Program) -> dict[Value, dict[Value, Site]]:
+def bound(value: Value) -> object:
+    """What two equal bounds of slices share, wherever they are computed: ``-n`` twice, ``a + b`` twice."""
+    if type(value) is Data and value.op in _COMPUTED:
+        return (value.op, *(bound(v) for v in value.inputs))
+    return value
+
+
+_COMPUTED = frozenset(("+", "-", "*", "//", "/", "unary-", "int()", "round()", "len()"))
+
+
+def borders(program: Program) -> dict[Value, dict[object, Site]]:
     """Where arrays are cut in adjacent pieces: the array, and each bound that ends one piece and begins another."""
-    ends: dict[tuple[Value, Value], Site] = {}
-    starts: set[tuple[Value, Value]] = set()
+    ends: dict[tuple[Value, object], Site] = {}
+    starts: set[tuple[Value, object]] = set()
     for data, site in program.row_slices:
         base, (lower, upper, step) = data
         if not is_none(step):
             continue
         if not is_none(upper):
-            ends.setdefault((base, upper), site)
+            ends.setdefault((base, bound(upper)), site)
         if not is_none(lower):
-            starts.add((base, lower))
-    found: dict[Value, dict[Value, Site]] = {}
-    for (base, bound), site in ends.items():
-        if (base, bound) in starts:
-            found.setdefault(base, {})[bound] = site
+            starts.add((base, bound(lower)))
+    found: dict[Value, dict[object, Site]] = {}
+    for (base, edge), site in ends.items():
+        if (base, edge) in starts:
+            found.setdefault(base, {})[edge] = site
     return found
 
 

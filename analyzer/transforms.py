@@ -180,7 +180,7 @@ def image_of(program: Program, value: Value, argument: Image | None = None, dept
     if op == "argument":
         return argument
     if op in vision.READERS:
-        return Image(BYTES, value.site, bgr=op in vision.BGR_READERS)
+        return Image(BYTES, value.site, bgr=op in vision.BGR_READERS and _in_colour(value))
     if op == "[]" and len(value.inputs) == 2 and (sample := _from_loader(program, value, depth)) is not None:
         return sample
     if not value.inputs:
@@ -193,6 +193,12 @@ def image_of(program: Program, value: Value, argument: Image | None = None, dept
     if inner is None:
         return None
     return _operation(value, inner)
+
+
+def _in_colour(read: Data) -> bool:
+    """Whether ``cv2.imread`` was told nothing, or to give three channels."""
+    flag = read.option("flags", 1)
+    return flag is None or constant(flag) == 1 or (type(flag) is Library and flag.path == "cv2.IMREAD_COLOR")
 
 
 def _operation(value: Data, inner: Image) -> Image | None:

@@ -233,6 +233,7 @@ def test_notebook_cells(tmp_path: Path) -> None:
 def test_masking_keeps_rows_and_indentation() -> None:
     assert mask("if x:\n    !ls\n    files = !ls\nfoo?\n?foo\nz = 1") == "if x:\n    pass\n    pass\npass\npass\nz = 1"
     assert mask("%%time\nx = 1") == "pass\nx = 1"
+    assert mask("for e in range(3):\n    %time train(e)\n%time") == "for e in range(3):\n    train(e)\npass"
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]", b"{}", b'{"cells": [1]}', b"\xff"])

@@ -38,7 +38,7 @@ class TargetInFeatures(Rule):
 
     ## What to do
 
-    Take the column out of the inputs before anything else is done with the table:
+    Take the column out where inputs and labels are separated, and look at the columns that are left:
 
     ```python
     y = table["target"]

@@ -268,6 +268,8 @@ class PretrainedPreprocessing(Rule):
                 def __getitem__(self, index):
                     path, label = self.table[index]
                     image = cv2.imread(path)
+                    if label < 0:
+                        return finish(cv2.merge([cv2.imread(path, cv2.IMREAD_GRAYSCALE)] * 3)), 0
                     if self.by_slice:
                         image = image[:, :, ::-1].copy()
                     else:

@@ -741,6 +741,41 @@ class StatisticsBeforeSplit(Rule):
             """,
             why="An image that is normalised by itself and cut in pieces is one sample.",
         ),
+        Example(
+            """
+            # file: data.py
+            import torch
+            from torch.utils.data import Dataset
+
+
+            class Windows(Dataset):
+                def __init__(self, path, length, horizon):
+                    self.series = torch.load(path)
+                    self.length, self.horizon = length, horizon
+
+                def __len__(self):
+                    return len(self.series) - self.length
+
+                def __getitem__(self, index):
+                    window = self.series[index : index + self.length]
+                    window = (window - window.mean(dim=0)) / (window.std(dim=0) + 1e-6)
+                    return window[: -self.horizon], window[-self.horizon :]
+            # file: train.py
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            from data import Windows
+
+            model = nn.Linear(72, 24)
+            optimizer = torch.optim.Adam(model.parameters())
+            for past, future in DataLoader(Windows("load.pt", 96, 24), batch_size=32, shuffle=True):
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(past), future).backward()
+                optimizer.step()
+            """,
+            why="Past and future of one window are no training and test part.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
