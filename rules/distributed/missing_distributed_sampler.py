@@ -49,7 +49,7 @@ class MissingDistributedSampler(Rule):
     name = "missing-distributed-sampler"
     points = (7,)
     severity = Severity.ERROR
-    triggers = ("DistributedDataParallel", "FullyShardedDataParallel")
+    triggers = ("DistributedDataParallel", "FullyShardedDataParallel", "backward")
 
     bad = [
         Example(
