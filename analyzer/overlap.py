@@ -10,7 +10,7 @@ from ..rules.finding import Site
 from . import lineage, splits
 from .knowledge import splitting, training
 from .splits import Share
-from .values import UNKNOWN, Class, Data, Obj, Value, alternatives, is_none
+from .values import UNKNOWN, Class, Const, Data, Obj, Value, alternatives, is_none
 
 if TYPE_CHECKING:
     from .program import Program
@@ -122,6 +122,10 @@ def origin(program: Program, value: Value) -> Origin | None:
                 return None
             value = inner.whole
             continue
+        if type(value) is Data and value.op == "[]":
+            # One of several arrays of an archive is data of its own; other pieces are not known.
+            named = len(value.inputs) == 2 and type(value.inputs[1]) is Const
+            return Origin(value, tuple(reversed(shares))) if named else None
         behind = tuple(splits.carriers(value))
         if not behind:
             leaf = _leaf(program, value)
