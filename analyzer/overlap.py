@@ -123,6 +123,10 @@ def origin(program: Program, value: Value) -> Origin | None:
                 return None
             value = inner.whole
             continue
+        if type(value) is Data and value.op == "[]":
+            # One of several arrays of an archive is data of its own; other pieces are not known.
+            named = len(value.inputs) == 2 and type(value.inputs[1]) is Const
+            return Origin(value, tuple(reversed(shares))) if named else None
         behind = tuple(splits.carriers(value))
         if _is_entry(value):
             return Origin(value, tuple(reversed(shares)))

@@ -385,6 +385,31 @@ class TrainEvalOverlap(Rule):
             """,
             why="Samples that are drawn anew, and a dataset that is told which part it is.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            archive = torch.load("protein.pt")
+            train_loader = DataLoader(TensorDataset(archive["x"], archive["y"]), batch_size=256, shuffle=True)
+            val_loader = DataLoader(TensorDataset(archive["x_val"], archive["y_val"]), batch_size=1024)
+            model = nn.Linear(9, 1)
+            optimizer = torch.optim.Adam(model.parameters())
+            best = float("inf")
+            for epoch in range(20):
+                for x, y in train_loader:
+                    optimizer.zero_grad()
+                    nn.functional.mse_loss(model(x), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    loss = sum(nn.functional.mse_loss(model(x), y).item() for x, y in val_loader)
+                if loss < best:
+                    best = loss
+                    torch.save(model.state_dict(), "best.pt")
+            """,
+            why="The arrays of one file may well be different parts.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
