@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import lineage, splits
 from .knowledge import splitting, training
-from .knowledge.shapes import READS_TABLES
 from .splits import Share
 from .values import UNKNOWN, Class, Const, Data, Obj, Value, alternatives, is_none
 
@@ -128,8 +127,6 @@ def origin(program: Program, value: Value) -> Origin | None:
             named = len(value.inputs) == 2 and type(value.inputs[1]) is Const
             return Origin(value, tuple(reversed(shares))) if named else None
         behind = tuple(splits.carriers(value))
-        if _is_entry(value):
-            return Origin(value, tuple(reversed(shares)))
         if not behind:
             leaf = _leaf(program, value)
             return None if leaf is None else Origin(leaf, tuple(reversed(shares)))
@@ -137,24 +134,6 @@ def origin(program: Program, value: Value) -> Origin | None:
             return None
         value = behind[0]
     return None
-
-
-def _is_entry(value: Value) -> bool:
-    """``saved["x_val"]``: one of the things that a file holds, told apart by name. Columns of tables are not."""
-    if type(value) is not Data or value.op != "[]" or type(value.inputs[-1]) is not Const:
-        return False
-    return isinstance(value.inputs[-1].value, str) and not _is_table(value.inputs[0])
-
-
-def _is_table(value: Value) -> bool:
-    for _ in range(MAX_STEPS):
-        if type(value) is not Data or value.op in READS_TABLES:
-            return type(value) is Data
-        behind = next(splits.carriers(value), None)
-        if behind is None:
-            return False
-        value = behind
-    return False
 
 
 def _leaf(program: Program, value: Value) -> object | None:
