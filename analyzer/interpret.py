@@ -423,6 +423,9 @@ def _delete(run: Interpreter, s: ir.Delete, frame: Frame) -> None:
     for target in s.targets:
         if type(target) is ir.Name:
             run.state.set(frame, target.id, None)
+        elif type(target) is ir.Attribute:
+            for base in alternatives(run.evaluate(target.base, frame)):
+                run.notes.read.add((base, target.name))
         elif type(target) is ir.Subscript:
             run.emit("remove", run.evaluate(target.base, frame), run.site(s.site))
             access.delete_item(run, run.evaluate(target.base, frame), run.evaluate(target.key, frame))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...analyzer.knowledge import tensors
 from ...analyzer.values import Const, Obj, constant
-from ..finding import Finding, Hop, Severity
+from ..finding import Finding, Hop, Severity, Site
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -179,6 +179,39 @@ class KLDivOnProbabilities(Rule):
         Example(
             """
             import torch
+            from torch import nn
+
+
+            class Consistency(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.in_logs = True
+                    try:
+                        self.divergence = nn.KLDivLoss(reduction="batchmean", log_target=True)
+                    except TypeError:  # an old torch
+                        self.in_logs = False
+                        self.divergence = nn.KLDivLoss(reduction="batchmean")
+
+                def forward(self, first, second):
+                    p, q = first.log_softmax(dim=1), second.log_softmax(dim=1)
+                    if self.in_logs:
+                        return self.divergence(p, q)
+                    return self.divergence(p, q.exp())
+
+
+            consistency = Consistency()
+            model = nn.Linear(16, 8)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for a, b in torch.load("pairs.pt"):
+                optimizer.zero_grad()
+                consistency(model(a), model(b)).backward()
+                optimizer.step()
+            """,
+            why="Which of two losses it is decides what the target is.",
+        ),
+        Example(
+            """
+            import torch
             import torch.nn.functional as F
             from torch import nn
             from torch.utils.data import DataLoader
@@ -276,11 +309,15 @@ class KLDivOnProbabilities(Rule):
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
-        for use in program.losses:
-            if use.loss.function == "kl_div":
-                yield from self._about(program, use)
+        uses = [use for use in program.losses if use.loss.function == "kl_div"]
+        said: dict[Site, set[object]] = {}
+        for use in uses:
+            said.setdefault(use.site, set()).add(_log_target(use))
+        for use in uses:
+            # One of several losses is called here: which one may hang on what the target is.
+            yield from self._about(program, use, settled=len(said[use.site]) == 1)
 
-    def _about(self, program: Program, use: LossUse) -> Iterator[Finding]:
+    def _about(self, program: Program, use: LossUse, settled: bool) -> Iterator[Finding]:
         found = program.activation(use.prediction)
         wrong = (tensors.PROBABILITIES, tensors.SIGMOID, tensors.LOGITS)
         if found is not None and found.site is not None and found.kind in wrong:
@@ -296,8 +333,8 @@ class KLDivOnProbabilities(Rule):
             )
             return
         target = program.activation(use.target) if use.target is not None else None
-        said = constant(_setting(use, "log_target", 5) or Const(False))
-        if target is not None and target.site is not None and isinstance(said, bool):
+        said = _log_target(use)
+        if settled and target is not None and target.site is not None and isinstance(said, bool):
             expected = (tensors.LOG_PROBABILITIES,) if said else (tensors.PROBABILITIES, tensors.SIGMOID)
             if target.kind not in expected and target.kind in (tensors.LOG_PROBABILITIES, tensors.PROBABILITIES):
                 yield self.finding(
@@ -320,6 +357,10 @@ class KLDivOnProbabilities(Rule):
                 evidence=[Hop("the mean over all elements", use.site)],
                 severity=Severity.INFO,
             )
+
+
+def _log_target(use: LossUse) -> object:
+    return constant(_setting(use, "log_target", 5) or Const(False))
 
 
 def _setting(use: LossUse, name: str, position: int) -> Const | None:

@@ -187,6 +187,47 @@ class DisconnectedParameters(Rule):
     good = [
         Example(
             """
+            # file: features.py
+            import torch
+            from torch import nn
+            from backbone import Backbone
+
+
+            class Mixin:
+                def __init__(self, depth=5):
+                    super().__init__()
+                    self.depth = depth
+
+
+            class Features(Backbone, Mixin):
+                def __init__(self, width):
+                    super().__init__(width)
+                    del self.head
+
+                def forward(self, x):
+                    return self.pool(self.stem(x))
+
+
+            encoder = Features(32)
+            optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+            # file: backbone.py
+            from torch import nn
+
+
+            class Backbone(nn.Module):
+                def __init__(self, width=64, classes=1000):
+                    super(Backbone, self).__init__()
+                    self.stem = nn.Conv2d(3, width, 3)
+                    self.pool = nn.AdaptiveAvgPool2d(1)
+                    self.head = nn.Linear(width, classes)
+
+                def forward(self, x):
+                    return self.pool(self.stem(x))
+            """,
+            why="The head of the classifier is deleted where only features are wanted.",
+        ),
+        Example(
+            """
             import torch
             from torch import nn
 
