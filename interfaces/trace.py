@@ -117,7 +117,7 @@ def require_torch() -> None:
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # somebody has blocked it: its entry in sys.modules is None
+    except (ImportError, ValueError):  # somebody has blocked it: a finder that refuses, or None in sys.modules
         return False
 
 
