@@ -92,6 +92,9 @@ def narrow(run: Interpreter, test: ir.Expr, taken: bool, frame: Frame) -> None:
     if name is None:
         return
     value = access.read_name(run, name, frame)
+    if keep_none and value is not None:
+        access.write_name(run, name, run.space.none, frame)
+        return
     if type(value) is not Union:
         return
     kept = [v for v in value.alternatives if is_none(v) == keep_none]
