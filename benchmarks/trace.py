@@ -29,12 +29,16 @@ def main() -> int:
     parser.add_argument("scripts", nargs="*", type=Path, default=sorted((HERE / "traced").glob("*.py")))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="optimizer steps instead of the defaults")
+    parser.add_argument("--alone", action="store_true", help="nnaudit against the plain run only")
     parser.add_argument("--peers", type=Path, metavar="VENV", help="environment with torch-audit and wandb")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nnaudit-bench-") as folder:
         for script in options.scripts:
             steps = options.steps or STEPS.get(script.stem, 1000)
-            measure(script.resolve(), steps, options.rounds, options.peers, Path(folder))
+            commands = contestants(script.resolve(), steps, options.peers, Path(folder))
+            if options.alone:
+                commands = {name: commands[name] for name in ("plain", "nnaudit trace")}
+            measure(script, steps, options.rounds, commands, Path(folder))
     return 0
 
 
@@ -53,9 +57,8 @@ def contestants(script: Path, steps: int, peers: Path | None, folder: Path) -> d
     return found
 
 
-def measure(script: Path, steps: int, rounds: int, peers: Path | None, folder: Path) -> None:
+def measure(script: Path, steps: int, rounds: int, commands: dict[str, list[str]], folder: Path) -> None:
     """Run the rounds and print medians and ranges."""
-    commands = contestants(script, steps, peers, folder)
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, command in commands.items():
