@@ -59,7 +59,7 @@ def comments(source: Source) -> list[Suppression]:
     try:
         for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
             if token.type == tokenize.COMMENT:
-                match = _COMMENT.match(token.string)
+                match = _COMMENT.search(token.string)  # perhaps behind another tool's
                 if match:
                     waiting.append((token, match))
             if token.type in (tokenize.NEWLINE, tokenize.NL) and (token.type == tokenize.NEWLINE or first is None):
@@ -81,8 +81,8 @@ def _suppression(
 ) -> Suppression:
     word = match["word"].lower()
     cell, row = source.place(token.start[0])
-    column = token.start[1] + 1
-    place = Place(source.filename, Location(row, column), Location(row, column + len(token.string)), cell)
+    column = token.start[1] + match.start() + 1
+    place = Place(source.filename, Location(row, column), Location(row, column + len(match[0])), cell)
     selectors = tuple(part.strip() for part in (match["rules"] or "").split(",") if part.strip())
     wrong = ""
     if word not in _WORDS:

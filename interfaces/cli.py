@@ -131,7 +131,7 @@ def scan(paths: tuple[str, ...], output_format: str, output_file: str | None, **
     if outcome.paid_off:
         click.echo(f"{_plain(_paid_off(outcome.paid_off))}", err=True)
     if outcome.written is not None:
-        click.echo(f"{outcome.written} findings are listed in {options['write_baseline']} from now on.", err=True)
+        click.echo(f"{_count(outcome.written, 'finding')} listed in {options['write_baseline']}.", err=True)
         return NOTHING_FOUND
     written = _write(_report(outcome, request, output_format, output_file, options), output_file)
     if outcome.result.problems or not written:
@@ -140,8 +140,13 @@ def scan(paths: tuple[str, ...], output_format: str, output_file: str | None, **
 
 
 def _paid_off(number: int) -> str:
-    verb = "is" if number == 1 else "are"
-    return f"{number} of the findings in the baseline {verb} gone; --write-baseline takes them out"
+    return f"{_count(number, 'finding')} of the baseline no longer found; --write-baseline takes out what is paid off"
+
+
+def _count(number: int, noun: str) -> str:
+    from ..reports.summary import count
+
+    return count(number, noun)
 
 
 def _request(paths: tuple[str, ...], options: dict[str, Any]) -> Request:

@@ -12,9 +12,10 @@ from nnaudit.analyzer import effects as fx
 from nnaudit.analyzer.effects import Effect
 from nnaudit.analyzer.link import Files, Linker
 from nnaudit.analyzer.lower import lower
+from nnaudit.analyzer.options import usual
 from nnaudit.analyzer.program import Program
 from nnaudit.analyzer.state import ESCAPED, MODE
-from nnaudit.analyzer.values import UNKNOWN, Const, Obj, Sequence, Union, Value
+from nnaudit.analyzer.values import UNKNOWN, Const, Data, Obj, Sequence, Union, Value
 
 TRIGGERS = ("backward", "loss", "step", "train", "eval")
 
@@ -850,3 +851,45 @@ def test_number_type_of_autocast(context: str, half: str | None) -> None:
     ran = Ran(MODEL + f"with {context}:\n    y = model(torch.ones(2, 4))\nz = model(torch.ones(2, 4))")
     inside, outside = (e.half for e, _ in ran.program.effects("forward"))
     assert (inside, outside) == (half, None)
+
+
+# ---------------------------------------------------------------------------- what is known of a name
+
+
+def test_where_a_name_is_none_it_is_nothing_else() -> None:
+    ran = Ran(
+        """
+        import torch
+
+        def keep(x):
+            if x is None:
+                return x
+            return x.detach()
+
+        kept = keep(torch.zeros(3))
+        """
+    )
+    kept = values.alternatives(ran["kept"])
+    assert [v.op for v in kept if isinstance(v, Data)] == ["detach"]
+
+
+def test_options_of_the_command_line_know_their_defaults() -> None:
+    ran = Ran(
+        """
+        import argparse
+
+        parser = argparse.ArgumentParser()
+        group = parser.add_argument_group("model")
+        group.add_argument("-d", "--drop-rate", type=float, default=0.0)
+        parser.add_argument("--lr", dest="rate", default=0.1)
+        parser.add_argument("--cuda", action="store_true")
+        parser.add_argument("path")
+        args = parser.parse_args()
+        drop, rate, cuda, path = args.drop_rate, args.rate, args.cuda, args.path
+        other = args.unheard_of
+        """
+    )
+    assert [values.constant(usual(ran[name])) for name in ("drop", "rate", "cuda")] == [0.0, 0.1, False]
+    assert usual(ran["path"]) is UNKNOWN
+    assert values.constant(ran["drop"]) is ...  # nobody knows what a run is called with
+    assert values.constant(usual(ran["other"])) is ...

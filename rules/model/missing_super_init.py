@@ -155,6 +155,40 @@ class MissingSuperInit(Rule):
     good = [
         Example(
             """
+            # file: encoder.py
+            import torch
+            from blocks import Network
+
+
+            class Described:
+                def __init__(self, channels=3):
+                    super().__init__()
+                    self.channels = channels
+
+
+            class Encoder(Network, Described):
+                def __init__(self, width):
+                    super().__init__(width)
+                    self.width = width
+
+
+            print(Encoder(16)(torch.zeros(1, 3, 8, 8)).shape)
+            # file: blocks.py
+            from torch import nn
+
+
+            class Network(nn.Module):
+                def __init__(self, width):
+                    super(Network, self).__init__()
+                    self.stem = nn.Conv2d(3, width, 3)
+
+                def forward(self, x):
+                    return self.stem(x)
+            """,
+            why="Among several bases, whose constructor `super()` means is decided by the order of all of them.",
+        ),
+        Example(
+            """
             import torch
             from torch import nn
 

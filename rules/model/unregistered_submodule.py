@@ -349,6 +349,40 @@ class UnregisteredSubmodule(Rule):
             """
             import torch
             from torch import nn
+
+
+            class Acquisition(nn.Module):
+                def __init__(self, model, pending=None):
+                    super().__init__()
+                    self.model = model
+                    self.set_pending(pending)
+
+                def set_pending(self, pending):
+                    if pending is not None:
+                        self.pending = pending.detach().clone()
+                    else:
+                        self.pending = pending
+
+                def forward(self, x):
+                    mean = self.model(x)
+                    return mean if self.pending is None else mean - torch.cdist(x, self.pending).min(1).values
+
+
+            acquisition = Acquisition(nn.Linear(2, 1))
+            acquisition.set_pending(torch.zeros(3, 2, requires_grad=True))
+            candidates = torch.rand(16, 2, requires_grad=True)
+            optimizer = torch.optim.Adam([candidates], lr=0.05)
+            for _ in range(100):
+                optimizer.zero_grad()
+                (-acquisition(candidates).sum()).backward()
+                optimizer.step()
+            """,
+            why="A detached copy, or None, is kept: where `x is None` holds, x is no tensor.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
             from torch.utils.data import DataLoader
 
 

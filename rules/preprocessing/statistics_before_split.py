@@ -406,6 +406,30 @@ class StatisticsBeforeSplit(Rule):
     good = [
         Example(
             """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            x, y = torch.load("x.pt"), torch.load("y.pt")
+            cut = int(0.8 * len(x))
+            mean, std = x[:cut].mean(0), x[:cut].std(0)
+            x = (x - mean) / std
+            train_loader = DataLoader(TensorDataset(x[:cut], y[:cut]), batch_size=32, shuffle=True)
+            val_loader = DataLoader(TensorDataset(x[cut:], y[cut:]), batch_size=256)
+            model = nn.Linear(12, 1)
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for epoch in range(30):
+                for inputs, targets in train_loader:
+                    optimizer.zero_grad()
+                    nn.functional.mse_loss(model(inputs), targets).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    print(epoch, sum(nn.functional.mse_loss(model(a), b).item() for a, b in val_loader))
+            """,
+            why="Mean and deviation are those of the training part; all samples are shifted by them.",
+        ),
+        Example(
+            """
             import pandas as pd
             import torch
             from sklearn.model_selection import train_test_split
