@@ -213,10 +213,14 @@ def _module_attribute(run: Interpreter, module: Module, name: str) -> Value:
 
 def _super_attribute(run: Interpreter, base: Super, name: str) -> Value:
     receiver_class = base.receiver.cls if type(base.receiver) is Obj else None
-    lineage = list(receiver_class.ancestors()) if isinstance(receiver_class, Class) else list(base.cls.ancestors())
-    after = lineage[lineage.index(base.cls) + 1 :] if base.cls in lineage else list(base.cls.ancestors())[1:]
-    for cls in after:
-        if name in cls.attributes:
+    lineage = receiver_class.lineage if isinstance(receiver_class, Class) else base.cls.lineage
+    if base.cls not in lineage:
+        lineage = base.cls.lineage
+    for cls in lineage[lineage.index(base.cls) + 1 :]:
+        if isinstance(cls, Library):
+            if name == "__init__" and modules.is_module_class(cls.path):
+                break  # its constructor calls no other one
+        elif name in cls.attributes:
             value = cls.attributes[name]
             if type(value) is Function:
                 return run.space.function(value.definition, value.frame, value.owner, base.receiver)

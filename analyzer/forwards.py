@@ -143,8 +143,6 @@ def premature_layers(program: Program) -> Iterator[Premature]:
         cls = obj.cls
         if not isinstance(cls, Class) or cls.open or not program.untouched(obj):
             continue
-        if any(len(each.bases) > 1 for each in cls.ancestors()):
-            continue  # which constructor `super()` means depends on the order of all bases
         if cls.find("__new__") is not None or cls.find("__setattr__") is not None:
             continue
         yield Premature(cls.name, name, site, cls.site, obj in program.notes.initialised)

@@ -160,13 +160,18 @@ class Class(Value):
         self.bases: tuple[Value, ...] = ()
         self.attributes: dict[str, Value] = {}
         self._library_bases: frozenset[str] | None = None
-        self._lineage: list[Class] | None = None
+        self._lineage: list[Class | Library] | None = None
+
+    @property
+    def lineage(self) -> list[Class | Library]:
+        """This class and its ancestors, those of libraries too, in the order in which Python looks them up."""
+        if self._lineage is None:
+            self._lineage = _linearised(self, ())
+        return self._lineage
 
     def ancestors(self) -> Iterator[Class]:
         """This class and its project ancestors in the order in which Python looks them up."""
-        if self._lineage is None:
-            self._lineage = _linearised(self, ())
-        yield from self._lineage
+        return (cls for cls in self.lineage if isinstance(cls, Class))
 
     def find(self, name: str) -> tuple[Class, Value] | None:
         """The class that defines ``name`` and what it is."""
@@ -193,11 +198,11 @@ class Class(Value):
         return f"<class {self.name}>"
 
 
-def _linearised(cls: Class, below: tuple[Class, ...]) -> list[Class]:
+def _linearised(cls: Class, below: tuple[Class, ...]) -> list[Class | Library]:
     """The C3 order of a class; where the bases contradict one another (or are in a cycle), depth first."""
-    bases = [b for b in cls.bases if isinstance(b, Class) and b is not cls and b not in below]
-    waiting = [_linearised(b, (*below, cls)) for b in bases] + [bases]
-    order = [cls]
+    bases = [b for b in cls.bases if isinstance(b, (Class, Library)) and b is not cls and b not in below]
+    waiting = [_linearised(b, (*below, cls)) if isinstance(b, Class) else [b] for b in bases] + [bases]
+    order: list[Class | Library] = [cls]
     while waiting := [rest for rest in waiting if rest]:
         heads = [rest[0] for rest in waiting]
         following = next((h for h in heads if not any(h in rest[1:] for rest in waiting)), heads[0])

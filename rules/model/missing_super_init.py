@@ -161,9 +161,8 @@ class MissingSuperInit(Rule):
 
 
             class Described:
-                def __init__(self, channels=3):
-                    super().__init__()
-                    self.channels = channels
+                def __init__(self):
+                    self.channels = 3
 
 
             class Encoder(Network, Described):
@@ -185,7 +184,7 @@ class MissingSuperInit(Rule):
                 def forward(self, x):
                     return self.stem(x)
             """,
-            why="Among several bases, whose constructor `super()` means is decided by the order of all of them.",
+            why="Behind Network comes nn.Module, and then only Described: that is the order in which `super()` goes.",
         ),
         Example(
             """
