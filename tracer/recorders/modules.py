@@ -191,7 +191,7 @@ class ModuleRecorder(Recorder):
     # ------------------------------------------------------------------ forward
 
     def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """In place of ``Module.__call__``: global hooks would put every inner call on torch's slow path, with two of ours."""
+        """In place of ``Module.__call__``: global hooks would put every inner call on torch's slow path."""
 
         @functools.wraps(original)
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
