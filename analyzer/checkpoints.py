@@ -35,7 +35,7 @@ def kept_by_reference(program: Program) -> Iterator[LiveState]:
     seen: set[object] = set()
     for root in program.roots:
         states = _states(program, root)
-        used = {v for e in fx.effects(root.block) if e.kind in ("restore", "save") for v in _used(e, states)}
+        used = {v for e in root.effects if e.kind in ("restore", "save") for v in _used(e, states)}
         for state in used:
             snapshots = states[state]
             if snapshots[0].site in seen or program.uses(state) - READS:
@@ -49,7 +49,7 @@ def kept_by_reference(program: Program) -> Iterator[LiveState]:
 def _states(program: Program, root: Root) -> dict[Value, list[Effect]]:
     """Each state of a module that is stepped somewhere -> where it was taken."""
     found: dict[Value, list[Effect]] = {}
-    for effect in fx.effects(root.block):
+    for effect in root.effects:
         if effect.kind == "snapshot" and effect.result is not None and not program.is_optimizer(effect.subject):
             found.setdefault(effect.result, []).append(effect)
     return found
@@ -145,7 +145,7 @@ def loaded_and_not_switched(program: Program) -> Iterator[WrongMode]:
     """Forward passes in training mode, of models that were loaded, in code that trains nothing."""
     elsewhere = {forward.site for forward, _ in watching.evaluating_forwards(program)}
     for root in program.roots:
-        seen = list(fx.effects(root.block))
+        seen = root.effects
         if any(e.kind in ("backward", "step", "zero_grad") for e in seen):
             continue
         restored = {e.subject: e for e in seen if e.kind == "restore"}

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from ..rules.finding import Site
 from . import access, calls, expressions, ir
-from .effects import Block, BranchNode, Effect, Exit, LoopNode, kinds_in
+from .effects import Block, BranchNode, Effect, Exit, LoopNode, effects, kinds_in
 from .knowledge import modules, training
 from .notes import Notes
 from .scopes import Activation, Frame, ModuleScope
@@ -62,7 +62,7 @@ class LoopFlow:
     continues: list[Delta] = field(default_factory=list)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Root:
     """One tree of effects: a module's top level, or a function that nobody calls."""
 
@@ -74,6 +74,11 @@ class Root:
     result: Value = UNKNOWN
     exhausted: bool = False
     """Whether it needed more steps than it was given."""
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        """All that it does, in order of appearance."""
+        return tuple(effects(self.block))
 
 
 def _is_not_forward(value: Value) -> bool:

@@ -56,7 +56,7 @@ def _sums_over_all(program: Program, root: Root, outermost: LoopNode) -> bool:
     kinds = {e.kind for body in outermost.passes for e in fx.effects(body)}
     if kinds & {"step", "escape"}:
         return False
-    return any(e.kind == "zero_grad" and program.is_optimizer(e.subject) for e in fx.effects(root.block))
+    return any(e.kind == "zero_grad" and program.is_optimizer(e.subject) for e in root.effects)
 
 
 def _of_several_kinds(program: Program, value: Value) -> set[Value]:
@@ -371,7 +371,7 @@ def _written_back(program: Program, effect: Effect, split: Site, history: set[Va
             continue
         if not any(program.comes_from(d, write.subject) for d in effect.inputs):
             continue
-        order = [e for e in fx.effects(root.block) if e is write or (e.kind == "split" and e.site == split)]
+        order = [e for e in root.effects if e is write or (e.kind == "split" and e.site == split)]
         if len(order) > 1 and order[0] is write:
             return True
         if any(site == split and data.serial > write.inputs[1].serial for data, site in program.items_taken):  # type: ignore[attr-defined]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import effects as fx
 from .effects import Effect
 from .interpret import Root
 from .knowledge import tensors, training
@@ -128,7 +127,7 @@ class Misuse:
 def precision_misuses(program: Program) -> Iterator[Misuse]:
     """Losses and steps of which only one goes through the GradScaler, and float16 with none."""
     for root in program.roots:
-        seen = list(fx.effects(root.block))
+        seen = root.effects
         backward = [e for e in seen if e.kind == "backward"]
         steps = [e for e in seen if e.kind == "step" and program.is_optimizer(e.subject)]
         if not backward or not steps or not all(e.intact for e in backward):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,7 @@ def unclipped_recurrences(program: Program) -> Iterator[tuple[Effect, Data]]:
     if program.operations("register_hook") or program.users_of("clip_grad_norm_"):
         return
     for root in program.roots:
-        seen = list(fx.effects(root.block))
+        seen = root.effects
         steps = [e for e in seen if e.kind == "step" and program.is_optimizer(e.subject)]
         # Code that cannot be seen may clip what it has hold of.
         if not steps or any(e.inputs or not program.untouched(e.subject) for e in steps):
@@ -246,7 +246,7 @@ def _is_mean_loss(value: Value) -> bool:
 def fresh_optimizers(program: Program) -> Iterator[tuple[Effect, Obj]]:
     """Runs that are resumed (weights and epoch come from one file) with an optimizer that starts anew."""
     for root in program.roots:
-        seen = list(fx.effects(root.block))
+        seen = root.effects
         restores = [e for e in seen if e.kind == "restore"]
         for optimizer in _stateful(program, seen):
             if any(e.subject is optimizer or not program.is_module(e.subject) for e in restores):
@@ -258,7 +258,7 @@ def fresh_optimizers(program: Program) -> Iterator[tuple[Effect, Obj]]:
                     break
 
 
-def _stateful(program: Program, seen: list[Effect]) -> list[Obj]:
+def _stateful(program: Program, seen: Iterable[Effect]) -> list[Obj]:
     """Stepped optimizers that keep averages of gradients."""
     found = dict.fromkeys(e.subject for e in seen if e.kind == "step" and program.is_optimizer(e.subject))
     return [

@@ -131,7 +131,7 @@ def useless_clips(program: Program) -> Iterator[tuple[Effect, Effect, str]]:
     """Clipping calls that never act on the gradients of a step: (clip, culprit, ``backward``/``step``/``unscale``)."""
     seen: set[object] = set()
     for root in program.roots:
-        clips = [e for e in fx.effects(root.block) if e.kind == "clip" and not _measures(e)]
+        clips = [e for e in root.effects if e.kind == "clip" and not _measures(e)]
         if not clips:
             continue
         paths = program.paths(root.block, _CLIPPING, lambda effect: _clip_event(program, effect))
@@ -384,7 +384,7 @@ def plateau_without_metric(program: Program, scheduler: Obj, root: Root) -> Iter
     """``ReduceLROnPlateau.step()`` with nothing, or with the epoch's number."""
     if scheduler.cls not in training.METRIC_SCHEDULERS:
         return
-    for effect in fx.effects(root.block):
+    for effect in root.effects:
         if effect.kind == "step" and effect.subject is scheduler:
             if not effect.inputs:
                 yield effect, "nothing"

@@ -30,7 +30,7 @@ def unsplit_loaders(program: Program) -> Iterator[Unsplit]:
     seeded = [d for op in training.SEEDS for d in program.operations(op)]
     by_rank = any(_depends_on_rank(program, d) for d in seeded)
     for root in program.roots:
-        wraps = {e.subject: e for e in fx.effects(root.block) if _synchronises(e)}
+        wraps = {e.subject: e for e in root.effects if _synchronises(e)}
         if not wraps or by_rank:
             continue
         readers: dict[Obj, Effect] = {}
@@ -139,7 +139,7 @@ def bypassed_wrappers(program: Program) -> Iterator[Bypass]:
     """``ddp.module(x)`` on the way of a loss: the wrapper does not see the pass and synchronises nothing."""
     wraps = {e.subject: e for e, _ in program.effects("wrap") if _synchronises(e)}
     for root in program.roots:
-        places = {e.site for e in fx.effects(root.block) if e.kind == "bypass" and e.subject in wraps}
+        places = {e.site for e in root.effects if e.kind == "bypass" and e.subject in wraps}
         for forward in program.training_forwards(root) if places else ():
             if forward.site in places and program.untouched(forward.subject):
                 yield Bypass(forward, wraps[forward.subject])
@@ -163,7 +163,7 @@ def unseeded_trainings(program: Program) -> Iterator[tuple[Effect, Effect]]:
         return
     files: set[str] = set()
     for root in program.roots:
-        seen = list(fx.effects(root.block))
+        seen = root.effects
         backward = next((e for e in seen if e.kind == "backward"), None)
         step = next((e for e in seen if e.kind == "step" and program.is_optimizer(e.subject)), None)
         if backward is not None and step is not None and backward.site.file not in files:

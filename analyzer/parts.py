@@ -86,9 +86,9 @@ def _is_closed(program: Program, obj: Obj, cls: Class) -> bool:
 
 def _named_again(program: Program, cls: Class, name: str) -> bool:
     """Whether any code but the constructors of the class (and its kin) has the name, or was seen to read it."""
-    if any(attribute == name and _is_kin(owner, cls) for owner, attribute in program.notes.read):
+    if name in program.words_outside_constructors:
         return True
-    return name in program.words_outside_constructors
+    return any(attribute == name and _is_kin(owner, cls) for owner, attribute in program.notes.read)
 
 
 def _is_kin(owner: Value, cls: Class) -> bool:

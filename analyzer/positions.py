@@ -15,7 +15,7 @@ from libcst._nodes.module import Module as _Module
 
 from ..rules.finding import Location, Place
 from .load import on_deep_stack
-from .lower import Lowering
+from .lower import Lowering, parse
 from .source import Source
 
 _COMPOUND = (cst.If, cst.For, cst.While, cst.With, cst.Try, cst.TryStar, cst.Match, cst.FunctionDef, cst.ClassDef)
@@ -91,7 +91,7 @@ def locate(source: Source, numbers: Iterable[int]) -> dict[int, Place]:
 
 
 def _locate(source: Source, numbers: set[int]) -> dict[int, Place]:
-    module = cst.parse_module(source.text)
+    module = parse(source.text)
     lowering = Lowering(record=True)
     lowering.file(module, source.filename, 0)
     nodes = {n: (lowering.nodes or [])[n] for n in numbers}

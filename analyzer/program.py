@@ -109,7 +109,7 @@ class Program:
     def _effects(self) -> dict[str, list[tuple[Effect, Root]]]:
         found: dict[str, list[tuple[Effect, Root]]] = {}
         for root in self.roots:
-            for effect in fx.effects(root.block):
+            for effect in root.effects:
                 found.setdefault(effect.kind, []).append((effect, root))
         return found
 
@@ -392,8 +392,8 @@ class Program:
         """Opaque things that are the only ones stepped where a loss is backpropagated: they must be the optimizer."""
         found = set()
         for root in self.roots:
-            stepped = {e.subject: e for e in fx.effects(root.block) if e.kind == "step"}
-            if len(stepped) != 1 or not any(e.kind == "backward" for e in fx.effects(root.block)):
+            stepped = {e.subject: e for e in root.effects if e.kind == "step"}
+            if len(stepped) != 1 or not any(e.kind == "backward" for e in root.effects):
                 continue
             value, effect = stepped.popitem()
             if type(value) is Data and not effect.inputs and not self.is_called(value):

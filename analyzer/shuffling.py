@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import effects as fx
 from . import splits
 from .knowledge import splitting
 from .values import UNKNOWN, Const, Data, Obj, Sequence, Value, alternatives, constant
@@ -86,7 +85,7 @@ class Orders:
         self._places: dict[Site, list[tuple[int, int]]] = {}
         self._reseeded: list[tuple[int, int]] = []
         for number, root in enumerate(program.roots):
-            for position, effect in enumerate(fx.effects(root.block)):
+            for position, effect in enumerate(root.effects):
                 self._note(effect, (number, position))
 
     def _note(self, effect: Effect, place: tuple[int, int]) -> None:

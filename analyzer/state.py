@@ -92,7 +92,10 @@ class State:
             else:
                 kept.append(entry)
         trail[mark:] = kept
-        self._versioned = [min(position, mark) for position in self._versioned]
+        if self._versioned and self._versioned[-1] > mark:
+            while self._versioned and self._versioned[-1] > mark:
+                self._versioned.pop()
+            self._versioned.append(mark)
 
     def forget(self) -> None:
         """Drop the trail: what is written stays (between roots)."""

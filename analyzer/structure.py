@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import effects as fx
 from . import ir
 from .effects import Effect
 from .interpret import Root
@@ -217,9 +216,7 @@ def modules_without_optimizer(program: Program) -> Iterator[Unowned]:
             continue
         owned: set[Value] = set()
         # One that is cleared and never stepped is NN506's.
-        cleared = [
-            e.subject for e in fx.effects(root.block) if e.kind == "zero_grad" and program.is_optimizer(e.subject)
-        ]
+        cleared = [e.subject for e in root.effects if e.kind == "zero_grad" and program.is_optimizer(e.subject)]
         for optimizer in (*optimizers, *cleared):
             for owner in program.optimizer_owners(optimizer)[0]:
                 owned |= set(program.family(owner)) | set(program.descendants(owner))
@@ -236,7 +233,7 @@ def _known_optimizer(program: Program, optimizer: Value) -> bool:
 def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[Value]) -> Iterator[Unowned]:
     passes = {e.subject for e in program.training_forwards(root) if e.grad is True and e.intact and e.mode is not False}
     reported: set[Value] = set()
-    for backward in fx.effects(root.block):
+    for backward in root.effects:
         if backward.kind != "backward":
             continue
         for value in program.differentiable(backward.subject):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
-from . import effects as fx
 from . import previews
 from .knowledge import training, vision
 from .knowledge.vision import BYTES, FLOAT_BYTES, NORMALISED, TINY, UNIT
@@ -370,7 +369,7 @@ def entries(program: Program) -> Iterator[Entry]:
     """Every forward pass whose first input is an image of known range."""
     for root in program.roots:
         trained = {id(e) for e in program.training_forwards(root)}
-        for effect in fx.effects(root.block):
+        for effect in root.effects:
             if effect.kind != "forward" or not effect.inputs:
                 continue
             image = image_of(program, effect.inputs[0])

@@ -40,7 +40,7 @@ def without_gradients(program: Program) -> Iterator[Ungraded]:
     """Backward passes through which no gradient can flow, because gradients were off when the model ran."""
     for root in program.roots:
         forwards = results(root)
-        for backward in fx.effects(root.block):
+        for backward in root.effects:
             if backward.kind != "backward":
                 continue
             found = _ungraded(program, backward.subject, forwards)
@@ -52,7 +52,7 @@ def without_gradients(program: Program) -> Iterator[Ungraded]:
 def results(root: Root) -> dict[Value, list[Effect]]:
     """What each forward pass of a root gave -> the passes that gave it."""
     found: dict[Value, list[Effect]] = {}
-    for effect in fx.effects(root.block):
+    for effect in root.effects:
         if effect.kind == "forward":
             for value in watching.flat(effect.result):
                 found.setdefault(value, []).append(effect)
@@ -147,7 +147,7 @@ def never_stepped(program: Program) -> Iterator[Unused]:
 
 def _stepped_somewhere(program: Program, root: Root, optimizer: Value) -> bool:
     """Whether the root steps the optimizer, or something of which nobody knows what it steps."""
-    for effect in fx.effects(root.block):
+    for effect in root.effects:
         if effect.kind != "step":
             continue
         for v in alternatives(effect.subject):

@@ -71,8 +71,8 @@ def measured_forwards(program: Program) -> Iterator[Effect]:
         trained = {e.subject for e in program.training_forwards(root)}
         if not trained:
             continue
-        used = program.ancestry(e.subject for e in fx.effects(root.block) if e.kind == "backward")
-        for effect in fx.effects(root.block):
+        used = program.ancestry(e.subject for e in root.effects if e.kind == "backward")
+        for effect in root.effects:
             if effect.kind != "forward" or effect.grad is None or effect.subject not in trained or effect in per_batch:
                 continue
             outputs = set(flat(effect.result))
@@ -98,7 +98,7 @@ def recording_evaluations(program: Program) -> Iterator[tuple[Effect, Site]]:
     for loop in program.evaluation_loops:
         root = loop.loop.root
         if id(root) not in used:
-            losses = [e.subject for e in fx.effects(root.block) if e.kind == "backward"]
+            losses = [e.subject for e in root.effects if e.kind == "backward"]
             used[id(root)] = program.ancestry([*losses, *asked])
         for forward in loop.forwards:
             if forward.grad is not True or forward.mode is not False or program.is_frozen(forward.subject):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 
 PURE = frozenset(sys.stdlib_module_names) | frozenset(
     """
@@ -59,6 +60,7 @@ _KEPT = {
 }
 
 
+@lru_cache(maxsize=10_000)
 def canonical(path: str) -> str:
     """The spelling of a dotted path that the tables use."""
     for prefix, replacement in ALIASES:
