@@ -10,6 +10,7 @@ from ..rules.finding import Site
 from .effects import Effect
 from .knowledge import modules, tensors
 from .knowledge import shapes as known
+from .memo import remembered
 from .shapes import BATCH, Shape
 from .values import Const, Data, Obj, Sequence, Value, alternatives
 
@@ -124,6 +125,7 @@ def unreduced(program: Program) -> Iterator[tuple[Effect, Shape, Site | None]]:
                 yield effect, found[0], program.site_of(found[1])
 
 
+@remembered
 def _elements(program: Program, value: Value, depth: int) -> tuple[Shape, Value] | None:
     """Something with several elements that the value is made of, element by element."""
     if type(value) is not Data or depth > MAX_DEPTH:

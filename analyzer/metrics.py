@@ -138,8 +138,9 @@ def _counted(value: Value, depth: int) -> Data | None:
         whole = len(value.inputs) == 1 and value.option("dim") is None and value.option("axis") is None
         return value if whole and type(inner) is Data and inner.op in tensors.SCORES else None
     if value.op == "+":
-        found = [f for v in value.inputs if (f := _counted(v, depth + 1)) is not None]
-        others = [v for v in value.inputs if type(v) is Data and _counted(v, depth + 1) is None]
+        counts = [(v, _counted(v, depth + 1)) for v in value.inputs]
+        found = [count for _, count in counts if count is not None]
+        others = [v for v, count in counts if type(v) is Data and count is None]
         return found[0] if found and not others else None
     if value.op == "*" and any(constant(v) in (100, 100.0) for v in value.inputs):
         return next((f for v in value.inputs if (f := _counted(v, depth + 1)) is not None), None)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from ..rules.finding import Site
 from . import effects as fx
@@ -102,6 +103,8 @@ class Program:
         self._run = interpreter
         self.roots: Sequence[Root] = interpreter.roots
         self.notes = interpreter.notes
+        self.answers: dict[object, dict[object, Any]] = {}
+        """What was asked about values, by question (:func:`~.memo.remembered`)."""
 
     # ------------------------------------------------------------------ effects
 

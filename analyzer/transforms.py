@@ -10,6 +10,7 @@ from ..rules.finding import Site
 from . import previews
 from .knowledge import training, vision
 from .knowledge.vision import BYTES, FLOAT_BYTES, NORMALISED, TINY, UNIT
+from .memo import remembered
 from .values import Data, Library, Mapping, Obj, Sequence, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _albumentations(image: Image, step: Step) -> Image | None:
 # ---------------------------------------------------------------------------- images in the program
 
 
+@remembered
 def image_of(program: Program, value: Value, argument: Image | None = None, depth: int = 0) -> Image | None:
     """The image that a value holds; None where it is no image, or its range is not known."""
     options = alternatives(value)

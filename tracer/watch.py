@@ -25,9 +25,11 @@ MIN_INTERVAL = 10
 MAX_INTERVAL = 2000
 MAX_LIGHT = 50
 TIMED_STEPS = 32
-LIGHT_SHARE = 0.01
+LIGHT_SHARE = 0.005
 """Share of the run's time that reading gradient norms and losses may take: of very short steps not all are read."""
-SHARE = 0.015
+FREE_LIGHT = 0.05
+"""Seconds of such reading that are not counted: of a short run every step is kept."""
+SHARE = 0.01
 """Share of the run's time that close looks may take."""
 
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class Watch:
         self._next_look = DENSE_STEPS
         self._light_every = 1
         self._lights = 0
+        self._free_light = FREE_LIGHT
         self._timed = (0, time.perf_counter())
         self._started = time.perf_counter()
         self._spent_before = 0.0
@@ -88,7 +91,8 @@ class Watch:
         """How many steps one light look is worth."""
         now = time.perf_counter()
         seconds = (now - self._timed[1]) / (self.steps - self._timed[0])
-        if self._lights:
+        self._free_light -= self.spent_light
+        if self._lights and self._free_light < 0:
             cost = self.spent_light / self._lights
             self._light_every = max(1, min(MAX_LIGHT, round(cost / (LIGHT_SHARE * max(seconds, 1e-6)))))
         self._timed = (self.steps, now)

@@ -6,7 +6,7 @@ import functools
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,7 +22,7 @@ MAX_LOADERS = 128
 """Past it, loaders made on one line share a noun: some scripts make a new one every step."""
 MAX_EPOCHS = 64
 FULL_ITERATIONS = 8
-"""The first iterations over a loader, and later every so-manyth, are read in full."""
+"""The first iterations over a loader are read in full, then those whose number is a power of two."""
 MAX_FULL_BATCHES = 20_000
 MAX_CLASSES = 4096
 MAX_RUNS = 100_000
@@ -42,7 +42,7 @@ class Reading:
     def __init__(self, loader: Loader, epoch: Epoch, indices: bool) -> None:
         self.loader = loader
         self.epoch = epoch
-        self.full = loader.iterations <= FULL_ITERATIONS or loader.iterations % FULL_ITERATIONS == 0
+        self.full = loader.iterations <= FULL_ITERATIONS or loader.iterations.bit_count() == 1
         """Whether contents and labels are read too, not only the order."""
         self.fresh = False
         """The latest batch was not followed by a backward pass yet."""
@@ -415,7 +415,10 @@ def _duplicates(loader: Loader, values: Any, tensors: list[torch.Tensor]) -> Non
     loader.duplicated += len(rows) - len(set(rows))
 
 
-def readings(watch: Watch) -> Iterator[Reading]:
+def readings(watch: Watch) -> list[Reading]:
     """Iterations under way, the latest first; what has left only a batch behind is told once."""
-    yield from reversed(watch.readings)
-    watch.readings[:] = [reading for reading in watch.readings if not reading.gone]
+    found = watch.readings[::-1]
+    for reading in found:
+        if reading.gone:
+            watch.readings.remove(reading)
+    return found

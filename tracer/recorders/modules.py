@@ -266,22 +266,26 @@ class ModuleRecorder(Recorder):
 
     def _begin(self, module: nn.Module) -> None:
         watch = self.watch
-        found_root = self._roots.get(id(module))
-        if (found_root is None or found_root[0]() is not module) and watch.record.full(Module, MAX_MODULES):
+        known = self._roots.get(id(module))
+        if known is not None and known[0]() is module:
+            root = known[1]
+        elif watch.record.full(Module, MAX_MODULES):
             self._pass, self._looking = None, False
             return
-        root = self._known_root(module)
+        else:
+            root = self._new_root(module)
         self.failed_in = None
         self._root = root
         frame = watch.sites.frame(4)
         line = None if frame is None else watch.sites.line(frame)
+        grad = torch.is_grad_enabled()
         reading = watch.readings[-1] if watch.readings else None
         loader = None if reading is None else reading.loader.key
-        if reading is not None and reading.gone and not torch.is_grad_enabled():
+        if reading is not None and reading.gone and not grad:
             watch.readings.remove(reading)  # one batch, looked at in passing: the next call is of another one
         training = module.training
-        dependent = next((name for layer, name in root.dependent if layer.training), "")
-        key = (id(root), line, training, bool(dependent), torch.is_grad_enabled(), loader)
+        dependent = _first(root.dependent, True) if root.dependent else ""
+        key = (id(root), line, training, bool(dependent), grad, loader)
         found = self._passes.get(key)
         if found is None:
             if len(self._passes) >= MAX_PASSES:
@@ -292,10 +296,10 @@ class ModuleRecorder(Recorder):
                 module=root.things[id(module)][1].key,
                 line=line,
                 training=training,
-                grad=torch.is_grad_enabled(),
+                grad=grad,
                 loader=loader,
                 train_dependent=dependent,
-                eval_dependent=next((name for layer, name in root.dependent if not layer.training), ""),
+                eval_dependent=_first(root.dependent, False),
                 first_step=watch.steps,
             )
         found.calls += 1
@@ -316,11 +320,13 @@ class ModuleRecorder(Recorder):
         root = self._root
         if found is None or root is None:
             return
-        inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
+        inputs = [v for v in ((*args, *kwargs.values()) if kwargs else args) if isinstance(v, torch.Tensor)]
         if found.grad:
             self._keep_call(module, args, kwargs, found.line, inputs)
-        for tensor in inputs[:1]:
-            if len(found.inputs) < MAX_INPUTS and on_host(tensor) is not None:
+        if len(found.inputs) < MAX_INPUTS:
+            for tensor in inputs[:1]:
+                if on_host(tensor) is None:
+                    continue
                 found.inputs.append(f"{fingerprint(tensor) & 0xFFFFFFFFFFFFFFFF:016x}")
                 before, self._inputs[found.key] = self._inputs.get(found.key), weakref.ref(tensor)
                 another = before is None or before() is not tensor
@@ -341,8 +347,13 @@ class ModuleRecorder(Recorder):
         """Detached: the graph is not kept alive, and the numbers live until the backward pass anyway."""
         if len(self.calls) >= MAX_CALLS:
             self.calls.clear()
-        from_script = not any(t.requires_grad for t in inputs)
-        self.calls.append(Call(weakref.ref(module), _detached(args), _detached(kwargs), line, self._rng, from_script))
+        from_script = True
+        for tensor in inputs:
+            if tensor.requires_grad:
+                from_script = False
+        if not from_script or kwargs or len(inputs) != len(args):
+            args, kwargs = _detached(args), _detached(kwargs)
+        self.calls.append(Call(weakref.ref(module), args, kwargs, line, self._rng, from_script))
 
     def _watch_output(self, found: Pass, output: Any) -> None:
         """Ask the output whether a backward pass comes back to it."""
@@ -431,10 +442,7 @@ class ModuleRecorder(Recorder):
 
     # ------------------------------------------------------------------ what modules there are
 
-    def _known_root(self, module: nn.Module) -> Root:
-        found = self._roots.get(id(module))
-        if found is not None and found[0]() is module:
-            return found[1]
+    def _new_root(self, module: nn.Module) -> Root:
         root = Root(module, self._name(module))
         self._roots[id(module)] = (weakref.ref(module), root)
         self._learn(root, module)
@@ -660,6 +668,11 @@ def _train_dependent(layer: nn.Module) -> bool:
     if isinstance(layer, nn.RNNBase):
         return layer.dropout > 0 and layer.num_layers > 1
     return isinstance(layer, nn.MultiheadAttention) and layer.dropout > 0
+
+
+def _first(dependent: list[tuple[nn.Module, str]], training: bool) -> str:
+    """The first of these layers that is (or is not) in training mode."""
+    return next((name for layer, name in dependent if layer.training is training), "")
 
 
 def _tensors(value: Any, depth: int = 0) -> Any:

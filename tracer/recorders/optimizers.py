@@ -48,7 +48,7 @@ class State:
         self.parameters: list[torch.Tensor] = []
         self.keys: tuple[int, ...] = ()
         self.index: dict[int, int] = {}
-        self.sizes: tuple[int, ...] = ()
+        self.sizes: list[int] = []
         self.suspect = False
         """It has stepped, and its gradients were not seen cleared since."""
         self.leftovers: list[torch.Tensor] = []
@@ -131,11 +131,11 @@ class OptimizerRecorder(Recorder):
         else:
             if self.watch.record.full(Optimizer, MAX_OPTIMIZERS):
                 state = State(self.watch.run.optimizers[-1])
-                state.sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
+                state.sizes = [len(group["params"]) for group in optimizer.param_groups]
             else:
                 state = State(self.watch.record.new(Optimizer, class_name=type(optimizer).__name__))
             self._states[id(optimizer)] = (weakref.ref(optimizer, self._gone(id(optimizer))), state)
-        sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
+        sizes = [len(group["params"]) for group in optimizer.param_groups]
         if sizes != state.sizes:
             self._learn(state, optimizer, sizes)
         return state
@@ -151,7 +151,7 @@ class OptimizerRecorder(Recorder):
 
         return forget
 
-    def _learn(self, state: State, optimizer: Any, sizes: tuple[int, ...]) -> None:
+    def _learn(self, state: State, optimizer: Any, sizes: list[int]) -> None:
         state.sizes = sizes
         state.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         things = [self._modules.parameter(p) for p in state.parameters]
@@ -238,7 +238,7 @@ class OptimizerRecorder(Recorder):
         try:
             self._modules.reset()
             state = self._state(optimizer)
-            closure = any(callable(a) for a in (*args[1:], *kwargs.values()))
+            closure = bool(len(args) > 1 or kwargs) and any(callable(a) for a in (*args[1:], *kwargs.values()))
             self._before(state, closure)
         except Exception as error:
             self.watch.fail(self, error)
@@ -262,7 +262,10 @@ class OptimizerRecorder(Recorder):
         if closure:
             self._examine(state, False)
             return
-        if all(p.grad is None for p in state.parameters):
+        for p in state.parameters:
+            if p.grad is not None:
+                break
+        else:
             thing.without_gradient += 1
         if not (watch.light or state.examined or (state.never and thing.steps < MANY_STEPS)):
             return
