@@ -102,12 +102,17 @@ def _outcome(arm: Block) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class TestSelection:
-    """A decision that follows the test data."""
+    """A decision that follows the test data.
+
+    ``certain`` where the part is called test: of data that comes in two parts, the one that is not for training serves
+    as validation data for many, and the code alone does not say whose score is reported.
+    """
 
     site: Site
     what: str
     words: str
     made: Site | None
+    certain: bool
 
 
 def by_test_data(program: Program) -> Iterator[TestSelection]:
@@ -122,4 +127,5 @@ def by_test_data(program: Program) -> Iterator[TestSelection]:
                 found |= {share for v in alternatives(dataset) for share in splits.shares(program, v)}
         if found and all(s is not None and splits.is_test(s) for s in found):
             share = min((s for s in found if s is not None), key=lambda s: s.site or decision.site)
-            yield TestSelection(decision.site, decision.what, share.words, share.site)
+            certain = all(s is not None and s.index == "test" for s in found)
+            yield TestSelection(decision.site, decision.what, share.words, share.site, certain)

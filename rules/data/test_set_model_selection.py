@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import selection
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class TestSetModelSelection(Rule):
 
     - A part is the test part by its name in the data: `train=False` of torchvision, `split="test"`, a folder or file
       called test, `data["test"]`; never by the name of a variable.
+    - Of data that comes in two parts only (`train=False`), the second serves many people as validation data and the
+      score is not reported: there the finding is likely, not certain.
     - Scores on the test part that are only printed or logged decide nothing.
     - Checkpoints that are saved in every epoch, or by the training loss, were not chosen by the test part.
     - A part that was cut off the training data (validation) is there for such decisions.
@@ -409,4 +411,5 @@ class TestSetModelSelection(Rule):
                 "too good, and no unseen data is left to tell how good the model really is.",
                 "Cut a validation part off the training data and decide by that; use the test part once, at the end.",
                 evidence=hops,
+                confidence=Confidence.CERTAIN if found.certain else Confidence.LIKELY,
             )
