@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +52,11 @@ def scan(
     triggers = tuple(dict.fromkeys(word for rule in rules for word in rule.triggers))
     files = Files(str(found.root), sources)
     explicit = {os.path.abspath(path) for path in paths if not os.path.isdir(path)}
-    irs = _lower(_chosen(sources, files, triggers, explicit), sources, jobs, cache, progress)
+    chosen = _chosen(sources, files, triggers, explicit)
+    sources = {path: sources[path] for path in sources if path in reported or path in chosen}
+    for file in sources.values():
+        file.forget_bytes()
+    irs = _lower(chosen, sources, jobs, cache, progress)
     problems += [value for path, value in irs.items() if isinstance(value, Problem) and path in reported]
     names = {sources[path].filename for path in reported if path in sources}
     linker = Linker(files, {p: v for p, v in irs.items() if isinstance(v, FileIR)}, triggers)
@@ -100,7 +104,9 @@ _FIELD = (b"torch", b"lightning", b"sklearn", b"transformers", b"accelerate", b"
 """A file that names none of these and imports none that does is not about training, whatever its words."""
 
 
-def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str], explicit: set[str]) -> list[str]:
+def _chosen(
+    sources: Mapping[str, Source], files: Files, triggers: Sequence[str], explicit: set[str]
+) -> Collection[str]:
     """The files worth lowering.
 
     Files with a trigger (in the field, or importing one that is) and those named by the user, the scripts that import
@@ -119,7 +125,7 @@ def _chosen(sources: Mapping[str, Source], files: Files, triggers: Sequence[str]
         if path not in chosen:
             chosen.add(path)
             queue.extend(imports[path] - chosen)
-    return sorted(chosen)
+    return dict.fromkeys(sorted(chosen))
 
 
 def _reaching(imports: Mapping[str, set[str]], passing: set[str]) -> set[str]:
@@ -143,7 +149,7 @@ def _is_script(path: str, file: Source, sources: Mapping[str, Source]) -> bool:
 
 
 def _lower(
-    chosen: Sequence[str], sources: Mapping[str, Source], jobs: int, cache: Cache | None, progress: Progress | None
+    chosen: Iterable[str], sources: Mapping[str, Source], jobs: int, cache: Cache | None, progress: Progress | None
 ) -> dict[str, FileIR | Problem]:
     results = load.lower_all(
         [sources[path] for path in chosen], lower, version=VERSION, jobs=jobs, cache=cache, progress=progress

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
 from multiprocessing import get_context
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from .cache import Cache, dumps, key_of, loads
@@ -107,16 +107,34 @@ def collection_paused() -> Iterator[None]:
 
 def _lowered(missing: Sequence[Source], lower: Lower, jobs: int) -> Iterator[tuple[str, Any, bytes | None]]:
     """(filename, value, pickled value if there is one already) of every file, in any order."""
+    # The largest first: the memory of their trees is free again for what is kept of the others.
+    missing = sorted(missing, key=lambda source: -len(source.text))
     size = sum(len(source.text) for source in missing)
     processes = min(jobs, len(missing), 1 + size // MIN_BYTES_PER_PROCESS)
     if processes > 1:
         yield from _in_processes(missing, lower, processes)
         return
-    work = iter(missing)
-    while batch := _take(work):
-        pairs = [(source.text, source.filename) for source in batch]
-        for (_, filename), value in zip(pairs, on_deep_stack(partial(_lower_each, pairs, lower)), strict=True):
-            yield filename, value, None
+    for source, value in zip(missing, _one_after_another(missing, lower), strict=True):
+        yield source.filename, value, None
+
+
+def _one_after_another(missing: Iterable[Source], lower: Lower) -> Iterator[Any]:
+    """All on one thread: each new one would get an arena of its own from the C library, and keep it."""
+    finished: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            for source in missing:
+                finished.put((True, lower_one(source.text, source.filename, lower)))
+        except BaseException as error:
+            finished.put((False, error))
+
+    _start_deep(work)
+    for _ in missing:
+        succeeded, value = finished.get()
+        if not succeeded:
+            raise value
+        yield value
 
 
 def _take(work: Iterator[Source]) -> list[Source]:
@@ -202,17 +220,13 @@ def on_deep_stack(function: Callable[[], _T]) -> _T:
     """Call ``function`` on a thread whose stack is large enough for native recursion."""
     outcome: list[Any] = []
 
-    def target() -> None:
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
+    def work() -> None:
         try:
             outcome.append((True, function()))
         except BaseException as error:
             outcome.append((False, error))
-        finally:
-            sys.setrecursionlimit(limit)
 
-    _start_deep(target).join()
+    _start_deep(work).join()
     succeeded, value = outcome[0]
     if not succeeded:
         raise value
@@ -220,7 +234,15 @@ def on_deep_stack(function: Callable[[], _T]) -> _T:
     return result
 
 
-def _start_deep(target: Callable[[], None]) -> threading.Thread:
+def _start_deep(work: Callable[[], None]) -> threading.Thread:
+    def target() -> None:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
+        try:
+            work()
+        finally:
+            sys.setrecursionlimit(limit)
+
     before = threading.stack_size()
     for size in _STACKS:
         try:

@@ -8,6 +8,7 @@ a small part of the parse. Sites are preorder numbers, so that lowering the same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import Any
 
 import libcst as cst
@@ -15,6 +16,8 @@ import libcst as cst
 from . import ir
 
 _NOTHING = ir.Const(None)
+_NUMBERS = list(range(1000))
+"""Site numbers, the same objects in every file: a project has millions."""
 
 
 def lower(text: str, filename: str) -> ir.FileIR:
@@ -75,7 +78,9 @@ class Lowering:
         self.count = number + 1
         if self.nodes is not None:
             self.nodes.append(node)
-        return number
+        if number >= len(_NUMBERS):
+            _NUMBERS.extend(range(number, number + 1000))
+        return _NUMBERS[number]
 
     def expr(self, node: Any) -> Any:
         """An expression; None for what has no meaning here."""
@@ -168,14 +173,14 @@ class Lowering:
     def _param(self, p: cst.Param, kind: str) -> ir.Param:
         default = self.expr(p.default) if p.default is not None else None
         annotation = self.expr(p.annotation.annotation) if p.annotation is not None else None
-        return ir.Param(p.name.value, kind, default, annotation)
+        return ir.Param(intern(p.name.value), kind, default, annotation)
 
 
 # ---------------------------------------------------------------------------- expressions
 
 
 def _name(low: Lowering, node: cst.Name) -> ir.Expr:
-    word = node.value
+    word = intern(node.value)  # identifiers repeat: a copy of each is a third of the memory
     if word in _LITERAL_NAMES:
         return _LITERAL_NAMES[word]
     low.words.add(word)
@@ -188,7 +193,7 @@ _LITERAL_NAMES = {"True": ir.Const(True), "False": ir.Const(False), "None": _NOT
 def _attribute(low: Lowering, node: cst.Attribute) -> ir.Expr:
     site = low.site(node)
     base = low.expr(node.value)
-    word = node.attr.value
+    word = intern(node.attr.value)
     low.words.add(word)
     return ir.Attribute(site, base, word)
 
@@ -198,7 +203,7 @@ def _call(low: Lowering, node: cst.Call) -> ir.Expr:
     func = low.expr(node.func)
     args = []
     for arg in node.args:
-        keyword = arg.star or (arg.keyword.value if arg.keyword is not None else None)
+        keyword = arg.star or (intern(arg.keyword.value) if arg.keyword is not None else None)
         args.append(ir.Arg(keyword, low.expr(arg.value)))
     return ir.Call(site, func, tuple(args))
 

@@ -47,6 +47,10 @@ class Source:
     raw: bytes
     cells: tuple[Cell, ...]
 
+    def forget_bytes(self) -> None:
+        """The text is enough from here on: in a large project two copies of every file are too many."""
+        object.__setattr__(self, "raw", b"")
+
     def place(self, row: int) -> tuple[int | None, int]:
         """The cell's number and the row within it for a row of the whole text."""
         cell = self.cells[max(0, bisect.bisect_right(self._first_rows, row) - 1)]

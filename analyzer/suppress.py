@@ -18,7 +18,7 @@ from .result import Problem
 from .select import Fit, fit, suggestion
 from .source import Source
 
-MARK = b"nnaudit:"
+MARK = "nnaudit:"
 _COMMENT = re.compile(r"#+\s*nnaudit:\s*(?P<word>[\w-]+)\s*(?:\[(?P<rules>[^\]#]*)\])?(?P<reason>[^#]*)")
 _LOOKS_LIKE_CODE = re.compile(r"\s*:?\s*NN\d", re.IGNORECASE)
 _WORDS = {"ignore": False, "ignore-file": True}
@@ -51,7 +51,7 @@ class Suppression:
 
 def comments(source: Source) -> list[Suppression]:
     """The suppressions in one file; none where the text cannot be divided into tokens."""
-    if MARK not in source.raw:
+    if MARK not in source.text:
         return []
     found: list[Suppression] = []
     waiting: list[tuple[tokenize.TokenInfo, re.Match[str]]] = []
