@@ -159,6 +159,11 @@ class Softmax:
     fault: str
     shape: Shape | None
 
+    @property
+    def certain(self) -> bool:
+        """Weights over one place are 1, and code for any number of places (heads, clusters, positions) may mean it."""
+        return self.fault != "single" or self.shape is None or self.shape.rank < 3
+
 
 def softmaxes(program: Program) -> Iterator[Softmax]:
     """Softmax over the batch, over a single number, or over an axis that torch had to guess."""

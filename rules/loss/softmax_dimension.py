@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import fitting
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class SoftmaxDimension(Rule):
       right: the first axis must be known to be the batch of a loader, and the second one a known number of classes.
     - `dim=0` of a square table of similarities (contrastive losses) is meant.
     - `dim=-1` and `dim=1` of two dimensions are the same.
+    - Code for any number of heads, clusters or positions may be used with one: over an axis of length 1 of three or
+      more dimensions the finding is likely, not certain.
     - Where `dim` is missing and the number of dimensions is not known to be three, it is advice only (off by
       default): the guess may be right.
 
@@ -273,6 +275,7 @@ class SoftmaxDimension(Rule):
                 advice,
                 evidence=[Hop("the axis is chosen here", found.site, shape)],
                 severity=Severity.INFO if found.fault == "unsaid" else None,
+                confidence=Confidence.CERTAIN if found.certain else Confidence.LIKELY,
             )
 
 
