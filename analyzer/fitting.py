@@ -162,7 +162,8 @@ class Softmax:
     @property
     def certain(self) -> bool:
         """Weights over one place are 1, and code for any number of places (heads, clusters, positions) may mean it."""
-        return self.fault != "single" or self.shape is None or self.shape.rank < 3
+        rank = self.shape.rank if self.shape is not None else None
+        return self.fault != "single" or (rank is not None and rank < 3)
 
 
 def softmaxes(program: Program) -> Iterator[Softmax]:

@@ -127,7 +127,7 @@ class Linker:
         if isinstance(value, Function):
             if id(value.definition) not in self.interpreter.reached:
                 self.interpreter.run_function(value, name)
-        elif self._unreached(value):
+        elif self._unreached(scope, value):
             self.interpreter.run_class(value, partial(self._relevant_method, scope))
 
     def _guarded(self, scope: ModuleScope, body: Callable[[], None]) -> None:
@@ -248,9 +248,11 @@ class Linker:
             relevant.update(id(c[2].definition) for c in found)
             waiting = [c for c in waiting if id(c[2].definition) not in relevant]
 
-    def _unreached(self, cls: Class) -> bool:
+    def _unreached(self, scope: ModuleScope, cls: Class) -> bool:
+        """Whether making an instance would show anything new."""
         methods = [v for v in cls.attributes.values() if type(v) is Function]
-        return any(id(m.definition) not in self.interpreter.reached for m in methods)
+        unreached = [m for m in methods if id(m.definition) not in self.interpreter.reached]
+        return any(m.definition.name == "__init__" or self._relevant_method(scope, m) for m in unreached)
 
     def _relevant_method(self, scope: ModuleScope, method: Function) -> bool:
         words = method.definition.words
