@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access, ir
 from .effects import CallNode, kinds_in
-from .knowledge import losses, modules, training
+from .knowledge import losses, modules, saved, training
 from .library import call_library, name_arguments
 from .methods import call_method
 from .scopes import Activation, Frame
@@ -25,6 +25,7 @@ from .values import (
     Sequence,
     Union,
     Value,
+    constant,
     is_none,
 )
 
@@ -357,9 +358,11 @@ def _forward_once(run: Interpreter, obj: Obj, forward: Function, args: Arguments
     run.running.pop()
     run.inside_forward -= 1
     inside, run.block = run.block, outer
-    if any(not kind.startswith("exit:") for kind in kinds_in(inside)) or run.state.version != version:
+    kinds = {kind for kind in kinds_in(inside) if not kind.startswith("exit:")}
+    if kinds or run.state.version != version:
         outer += inside
-    elif type(result) is Data or type(result) is Sequence:
+    # An edit shows at the first pass all that it will ever show.
+    if kinds <= {"edit"} and run.state.version == version and (type(result) is Data or type(result) is Sequence):
         run.forwards[key] = result
     return result
 
@@ -398,12 +401,19 @@ def _library_forward(run: Interpreter, obj: Obj, args: Arguments, site: Site) ->
     head, _, name = cls.rpartition(".")
     inputs = tuple(access.frozen(run, v) for _, v in args)
     if head == "torch.nn":
-        return run.space.data(name, site, inputs, obj.arguments)
+        result = run.space.data(name, site, inputs, obj.arguments)
+        if name in saved.INPLACE_SWITCH and inputs and _writes_input(obj, saved.INPLACE_SWITCH[name]):
+            run.edit(inputs[0], site, (), result)
+        return result
     if head == "torchvision.models":
         features = run.space.data("torchvision.models", site, inputs)
         replaced = next((v for n in modules.HEADS if (v := run.state.get(obj, n)) is not None), None)
         return features if replaced is None else _inside(run, replaced, features, site)
     return run.space.data("call", site, (obj, *inputs))
+
+
+def _writes_input(layer: Obj, position: int) -> bool:
+    return True in (constant(layer.argument("inplace")), constant(layer.argument(str(position))))
 
 
 def _inside(run: Interpreter, part: Value, given: Value, site: Site) -> Value:

@@ -44,6 +44,11 @@ def cut_losses(program: Program) -> Iterator[CutOff]:
                 yield CutOff(effect, named[0])
 
 
+def carries_graph(program: Program, value: Value) -> bool | None:
+    """Whether gradients flow back from the value to some parameter, None where it is not known."""
+    return _Search(program).carries(value)
+
+
 class _Search:
     """Whether a value has a graph; ``cuts`` are the operations met that took one off."""
 

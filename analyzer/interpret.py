@@ -259,6 +259,11 @@ class Interpreter:
         details.setdefault("half", self.half)
         self.block.append(Effect(kind, subject, site, self.context, **details))
 
+    def edit(self, tensor: Value, site: Site, inputs: tuple[Value, ...], result: Value) -> None:
+        """The numbers of a tensor are changed in place."""
+        if any(type(v) is Data or (type(v) is Obj and v.cls == "torch.nn.Parameter") for v in alternatives(tensor)):
+            self.emit("edit", tensor, site, inputs=inputs, result=result)
+
     def call(self, callee: Value, args: expressions.Arguments, site: Site) -> Value:
         """What a call returns; its effects are recorded."""
         return calls.call(self, callee, args, site)
@@ -421,6 +426,8 @@ def _augmented_assign(run: Interpreter, s: ir.AugAssign, frame: Frame) -> None:
     result = expressions.binary(run, s.op, old, added, site)
     if s.op == "+":
         run.emit("accumulate", old, site, inputs=(added,), result=result)
+    if type(s.target) is not ir.Subscript:  # an item is written, which is an effect of its own
+        run.edit(old, site, (added,), result)
     expressions.assign(run, s.target, result, frame, site)
 
 

@@ -106,6 +106,8 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         run.notes.operation(result)
     if name in splitting.PERMUTATIONS or path == "sklearn.utils.shuffle":
         run.emit("draw", result, site)
+    if positional and constant(dict(args).get("inplace")) is True:
+        run.edit(positional[0], site, (), result)
     return result
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Site
 from . import access
 from . import options as command_line
-from .knowledge import libraries, modules, splitting, tensors, training
+from .knowledge import libraries, modules, saved, splitting, tensors, training
 from .library import container_items, inputs_of, register_dynamically
 from .state import ITEMS, MODE
 from .values import (
@@ -95,6 +95,8 @@ def _other(run: Interpreter, owner: Value, name: str, args: Arguments, site: Sit
         result = run.space.data(name, site, inputs, options)
         if name in splitting.PERMUTATIONS:
             run.emit("draw", result, site)
+        if name.endswith("_") and not name.endswith("__") and name not in saved.NO_EDITS:
+            run.edit(owner, site, inputs[1:], result)
         return result
     for _, value in args:
         if type(value) is Obj or access.is_entity(value):
