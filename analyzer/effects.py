@@ -23,8 +23,8 @@ class Effect:
     Kinds: ``backward`` (subject: the loss), ``step``, ``zero_grad``, ``clip``, ``unscale``, ``mode``
     (``inputs``: a constant, True for train), ``forward`` (a module or an unknown callable was called),
     ``loss``, ``accumulate``, ``escape`` (handed to code that nobody can see), ``made``, ``fit``, ``split``,
-    ``shuffle``, ``draw`` (a random order), ``seed``, ``iter`` (begun anew), ``remove`` and ``write`` (an item), ``edit`` (the
-    numbers of a tensor, in place: ``inputs`` what goes in, ``result`` the tensor afterwards),
+    ``shuffle``, ``draw`` (a random order), ``seed``, ``iter`` (begun anew), ``remove`` and ``write`` (an item),
+    ``edit`` (a tensor's numbers, in place: ``inputs`` what goes in, ``result`` the tensor afterwards),
     ``freeze``, ``attach`` (a module got a module or parameter as its attribute), ``snapshot``
     and ``restore`` (``state_dict``, ``load_state_dict``), ``save``, ``wrap`` (by data parallelism and its
     like), ``alias`` (a second name for a model, given in a loop), ``bypass`` (``wrapper.module(...)``),

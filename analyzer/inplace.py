@@ -99,13 +99,17 @@ def _saved(program: Program, edit: Effect) -> tuple[str, Data] | None:
         return None
     if whole.op in saved.KEEPS_OUTPUT:
         return "output", whole
+    for value in _made_from(program, edit):
+        if value.op in saved.KEEPS_INPUT and value.inputs and _whole(value.inputs[0]) is whole:
+            return None if _is_frozen_layer(program, value) else ("input", value)
+    return None
+
+
+def _made_from(program: Program, edit: Effect) -> Iterator[Data]:
+    """What the new numbers are computed from; autocast hands layers a copy of their input."""
     if edit.half is None:
         for added in edit.inputs:
-            for value in program.differentiable(added):
-                if type(value) is Data and value.op in saved.KEEPS_INPUT and value.inputs:
-                    if _whole(value.inputs[0]) is whole and not _is_frozen_layer(program, value):
-                        return "input", value
-    return None
+            yield from (v for v in program.differentiable(added) if type(v) is Data)
 
 
 def _whole(value: Value) -> Value:

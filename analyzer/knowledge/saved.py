@@ -1,4 +1,4 @@
-"""What autograd keeps of an operation until the backward pass; ``tests/test_saved_tensors.py`` holds it against torch."""
+"""What autograd keeps of an operation until the backward pass, as ``tests/test_saved_tensors.py`` measures it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,5 @@ INPLACE_SWITCH: dict[str, int] = {
 }
 """Layers that write into their input when asked to: the position of that argument."""
 
-NO_EDITS: frozenset[str] = frozenset(
-    ("requires_grad_", "detach_", "share_memory_", "rename_", "squeeze_", "unsqueeze_")
-)
+NO_EDITS: frozenset[str] = frozenset("requires_grad_ detach_ share_memory_ rename_ squeeze_ unsqueeze_".split())
 """Methods with the underscore of an in-place operation that leave the numbers as they are."""

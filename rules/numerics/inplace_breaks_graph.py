@@ -398,23 +398,31 @@ _RAISES = '"one of the variables needed for gradient computation has been modifi
 _NEW = "Make a new tensor instead: `x = x + ...`, `torch.where(...)`, or a layer without `inplace=True`."
 _TEXTS = {
     "output": (
-        "This changes the result of `OPERATION` in place, which is kept to compute the gradient: `backward()` raises "
-        f"{_RAISES}.",
+        (
+            "This changes the result of `OPERATION` in place, which is kept for the gradient: `backward()` raises "
+            f"{_RAISES}."
+        ),
         _NEW,
     ),
     "input": (
-        "This changes a tensor in place that `OPERATION` has kept to compute the gradient: `backward()` raises "
-        f"{_RAISES}.",
+        (
+            "This changes a tensor in place that `OPERATION` has kept to compute the gradient: `backward()` raises "
+            f"{_RAISES}."
+        ),
         _NEW,
     ),
     "leaf": (
-        "A parameter is changed in place while gradients are recorded: torch raises that a leaf variable that requires "
-        "grad is being used in an in-place operation.",
+        (
+            "A parameter is changed in place while gradients are recorded: torch raises that a leaf which requires "
+            "grad is being used in an in-place operation."
+        ),
         "Put the change under `with torch.no_grad():`.",
     ),
     "stepped": (
-        "This step changes weights between the forward pass at {0} and its backward pass at {1}, which needs the old "
-        f"ones: torch raises {_RAISES}.",
+        (
+            "This step changes weights between the forward pass at {0} and its backward pass at {1}, which needs old "
+            f"ones: torch raises {_RAISES}."
+        ),
         "Run the network forward again after the step, or take both backward passes before the steps.",
     ),
 }
