@@ -325,10 +325,11 @@ def members(held: Sequence | Mapping) -> tuple[Value, ...]:
 def _slice(run: Interpreter, base: Value, held: Sequence | Mapping | None, index: Data) -> Value:
     """A slice of a list or tuple with literal bounds is known; of anything else it is a value of its own."""
     bounds = [v.value for v in index.inputs if type(v) is Const and (v.value is None or type(v.value) is int)]
-    if type(held) is Sequence and not held.open and len(bounds) == 3 and not is_module_object(base):
+    if type(held) is Sequence and len(bounds) == 3 and not is_module_object(base):
         lower, upper, step = (b if isinstance(b, int) else None for b in bounds)
-        if step != 0:
-            return run.space.sequence(held.items[lower:upper:step])
+        everything = lower is None and upper is None and step in (None, 1, -1)
+        if step != 0 and (everything or not held.open):
+            return run.space.sequence(held.items[lower:upper:step], held.open)
     return run.space.data("[]", None, (base, index))
 
 

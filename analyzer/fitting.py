@@ -125,11 +125,12 @@ def squeezed_batches(program: Program) -> Iterator[Squeezed]:
         if shape is None or shape.dim(0) != BATCH:
             continue
         loaders = [v for v in program.loaders(data.inputs[0]) if batched(program, v)]
-        if loaders and all(_keeps_last(v) for v in loaders):
+        if loaders and all(keeps_last(v) for v in loaders):
             yield Squeezed(data.site, shape, loaders[0], strict.get(data))
 
 
-def _keeps_last(loader: Obj) -> bool:
+def keeps_last(loader: Obj) -> bool:
+    """Whether a loader hands out its last batch even where that is smaller."""
     given = loader.argument("drop_last")
     return given is None or (type(given) is Const and given.value is False)
 

@@ -153,17 +153,21 @@ def _stepped(program: Program, root: Root) -> Iterator[Broken]:
 def _stale(program: Program, path: tuple[Effect, ...]) -> Iterator[tuple[Effect, Effect, Effect]]:
     """(step, backward, forward): the step lies between the last forward pass and the backward pass of one loss."""
     latest: dict[Value, tuple[int, Effect]] = {}
+    graded: set[Value] = set()
+    steps: list[tuple[int, Effect]] = []
     for number, effect in enumerate(path):
         if effect.kind == "forward":
-            for value in watching.flat(effect.result):
-                latest[value] = (number, effect)
-        elif effect.kind == "backward":
+            latest.update((value, (number, effect)) for value in watching.flat(effect.result))
+        elif effect.kind == "step":
+            steps += [(number, effect)] if graded & program.optimizer_owners(effect.subject)[0] else []
+        else:
             needed = [latest[v] for v in program.differentiable(effect.subject) if v in latest]
             for at, forward in needed:
-                step = next((s for s in path[at:number] if s.kind == "step" and _changes(program, s, forward)), None)
+                step = next((s for n, s in steps if n > at and _changes(program, s, forward)), None)
                 # Gradients that arrive from a graph of an earlier step are NN504's.
                 if step is not None and not _earlier(path[:number], effect):
                     yield step, effect, forward
+            graded |= {forward.subject for _, forward in needed}
 
 
 def _earlier(path: tuple[Effect, ...], backward: Effect) -> bool:

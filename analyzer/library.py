@@ -102,7 +102,8 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         inputs_of(run, args),
         tuple((k, access.frozen(run, v)) for k, v in args if k is not None and k != "*"),
     )
-    if (name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running) or path in modules.CONSTANT_INITIALISERS:
+    asks_mode = name in modules.TRAIN_DEPENDENT_FUNCTIONS and run.running
+    if asks_mode or path in modules.CONSTANT_INITIALISERS or result.op in tensors.SPREADS:
         run.notes.operation(result)
     if name in splitting.PERMUTATIONS or path == "sklearn.utils.shuffle":
         run.emit("draw", result, site)
@@ -305,6 +306,15 @@ def _list(run: Interpreter, args: Arguments, site: Site) -> Value:
     return args[0][1]
 
 
+def _deque(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """A list, but for one of bounded length: what it holds comes and goes."""
+    if len(args) > 1 or any(keyword is not None for keyword, _ in args):
+        return run.space.data(
+            operation("collections.deque"), site, inputs_of(run, args), tuple((k, v) for k, v in args if k)
+        )
+    return _list(run, args, site)
+
+
 def _tuple(run: Interpreter, args: Arguments, site: Site) -> Value:
     if not args:
         return run.space.empty
@@ -455,6 +465,7 @@ _HANDLERS: dict[str, Callable[[Interpreter, Arguments, Site], Value]] = {
     "list": _list,
     "tuple": _tuple,
     "set": _list,
+    "collections.deque": _deque,
     "dict": _dict,
     "collections.OrderedDict": _dict,
     "types.SimpleNamespace": _namespace,

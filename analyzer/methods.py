@@ -95,6 +95,8 @@ def _other(run: Interpreter, owner: Value, name: str, args: Arguments, site: Sit
         result = run.space.data(name, site, inputs, options)
         if name in splitting.PERMUTATIONS:
             run.emit("draw", result, site)
+        if name in tensors.SPREADS:
+            run.notes.operation(result)
         if name.endswith("_") and not name.endswith("__") and name not in saved.NO_EDITS:
             run.edit(owner, site, inputs[1:], result)
         return result
@@ -380,17 +382,17 @@ def _list_method(run: Interpreter, owner: Obj, name: str, args: Arguments, site:
         grown = run.space.sequence((*items, value)[:64], more)
         run.emit("accumulate", owner, site, inputs=(value,), result=grown)
         run.state.set(owner, ITEMS, grown)
-    elif name in ("extend", "update"):
+    elif name in ("extend", "extendleft", "update"):
         added = access.contents(run, value)
         new = added.items if type(added) is Sequence else (access.element(run, value, site),)
         known = type(added) is Sequence and not added.open
         run.state.set(owner, ITEMS, run.space.sequence((*items, *new)[:64], more or not known))
-    elif name == "insert":
+    elif name in ("insert", "appendleft"):
         run.state.set(owner, ITEMS, run.space.sequence((*items, value)[:64], True))
-    elif name == "pop":
+    elif name in ("pop", "popleft"):
         run.state.set(owner, ITEMS, run.space.sequence(items, True))
         return run.space.join_all(items)
-    elif name in ("remove", "clear", "sort", "reverse"):
+    elif name in ("remove", "clear", "sort", "reverse", "rotate"):
         run.state.set(
             owner, ITEMS, run.space.sequence((), False) if name == "clear" else run.space.sequence(items, True)
         )

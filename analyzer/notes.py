@@ -21,7 +21,7 @@ class Notes:
     bases: list[int] = field(default_factory=list)
     """How many conditions held where each forward pass that is running began."""
     operations: dict[Data, list[Conditions]] = field(default_factory=dict)
-    """Operations of forward passes whose surrounding matters (dropout), with the conditions of each visit."""
+    """Operations whose surrounding matters (dropout, spreads), with the conditions of each visit."""
     made_inside: dict[Obj, tuple[Obj, Conditions]] = field(default_factory=dict)
     """Objects made while a module ran forward: the module, and the conditions around."""
     initialised: set[Value] = field(default_factory=set)

@@ -106,6 +106,9 @@ GRADED: frozenset[str] = frozenset(
 )
 """Operations whose result carries the graph if an input does."""
 
+SPREADS: tuple[str, ...] = ("std", "var", "std_mean", "var_mean")
+"""Reductions that divide by the count less one, unless told otherwise."""
+
 SCORES: tuple[str, ...] = ("==", "eq")
 """Operations that hold predictions against labels (``argmax`` alone may be acting on a prediction, not scoring it)."""
 

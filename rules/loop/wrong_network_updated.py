@@ -127,7 +127,7 @@ class WrongNetworkUpdated(Rule):
                         F.softplus(D(fake.detach())).mean().backward()  # <-- NN519
                         opt_g.step()
                         opt_g.zero_grad()
-                        g_loss = F.softplus(-D(fake)).mean()
+                        g_loss = F.softplus(-D(G(torch.randn(real.size(0), 100)))).mean()
                         g_loss.backward()
                         opt_g.step()
 
