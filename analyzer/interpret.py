@@ -229,6 +229,8 @@ class Interpreter:
         """An object was allocated."""
         self.objects[obj] = None
         self._made.append(obj)
+        if self.notes.assumed:
+            self.notes.made_under.setdefault(obj, tuple(self.notes.assumed))
         if self.running and self.inside_forward:
             self.notes.made_inside.setdefault(obj, (self.running[-1], self.notes.holds()))
         if isinstance(obj.cls, str) and training.is_optimizer(obj.cls):

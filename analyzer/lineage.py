@@ -505,16 +505,17 @@ def random_evaluation_transforms(program: Program) -> Iterator[RandomTransform]:
     trained_on = [v for loader in training for v in alternatives(loader.argument("dataset") or loader)]
     seen: set[Site] = set()
     for loop in program.evaluation_loops:
-        for loader in () if loop.repeated else program.loaders(loop.loop.node.iterable):
-            if loader in training or not program.untouched(loader):
-                continue
-            dataset = loader.argument("dataset")
-            for option in alternatives(dataset) if dataset is not None else ():
-                found = _random_transform(program, option)
-                place = _place(program, option, trained_on)
-                if found is not None and place is not None and place not in seen:
-                    seen.add(place)
-                    yield RandomTransform(place, _short(found), found.site, loop.site)
+        loaders = [] if loop.repeated else program.loaders(loop.loop.node.iterable)
+        # Where a name stands for one of several loaders, only what all of them do is sure.
+        if not loaders or any(v in training or not program.untouched(v) for v in loaders):
+            continue
+        given = [v for loader in loaders for v in alternatives(loader.argument("dataset") or loader)]
+        drawing = [(dataset, _random_transform(program, dataset)) for dataset in given]
+        for dataset, found in drawing if all(found for _, found in drawing) else ():
+            place = _place(program, dataset, trained_on)
+            if found is not None and place is not None and place not in seen:
+                seen.add(place)
+                yield RandomTransform(place, _short(found), found.site, loop.site)
 
 
 def _place(program: Program, dataset: Value, trained_on: list[Value]) -> Site | None:
@@ -552,11 +553,29 @@ def _random_transform(program: Program, dataset: Value) -> Obj | None:
         if sample is not None:
             values = [sample]
     for value in values:
-        if not all(program.untouched(v) for v in alternatives(value)):
-            continue
-        for item in program.history(value, into_objects=True):
-            if type(item) is Obj and isinstance(item.cls, str) and preprocessing.draws_at_random(item):
-                return item
+        if all(program.untouched(v) for v in alternatives(value)):
+            drawing = [_drawing(program, dataset, part) for part in _parts(program, value)]
+            if drawing and all(drawing):
+                return drawing[0]
+    return None
+
+
+def _parts(program: Program, value: Value) -> list[Value]:
+    """The parts of a sample (support and query, image and crop) that pass through a pipeline; else the whole."""
+    if type(value) is not Sequence:
+        return [value]
+    return [v for v in value.items if any(map(_is_transform, program.history(v, into_objects=True)))]
+
+
+def _is_transform(value: Value) -> bool:
+    return type(value) is Obj and isinstance(value.cls, str) and preprocessing.is_transform(value.cls)
+
+
+def _drawing(program: Program, dataset: Obj, value: Value) -> Obj | None:
+    """A transform on the way to a value that certainly is there and draws at random."""
+    for item in program.history(value, into_objects=True):
+        if type(item) is Obj and _is_transform(item) and preprocessing.draws_at_random(item):
+            return None if program.notes.optional(item, dataset) else item
     return None
 
 

@@ -71,12 +71,22 @@ def call_method(run: Interpreter, owner: Value, name: str, args: Arguments, site
         return _dict_method(run, owner, name, args, site)
     if access.is_module_object(owner) and (handler := _MODULE.get(name)) is not None:
         return handler(run, owner, args, site)
+    if type(owner) is Obj and name in training.HANDS_BACK.get(str(owner.cls), ()) and args:
+        return _handed_back(run, args, site)
     handler = _COMMON.get(name)
     if handler is not None:
         return handler(run, owner, args, site)
     if name in training.SELF_METHODS and (access.is_entity(owner)):
         return owner
     return _other(run, owner, name, args, site)
+
+
+def _handed_back(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """What ``accelerator.prepare(model, optimizer, loader)`` returns; switches among the arguments have names."""
+    if any(keyword == "*" for keyword, _ in args):
+        return run.space.data("call", site, inputs_of(run, args))
+    given = [value for keyword, value in args if keyword is None] or [args[0][1]]
+    return given[0] if len(given) == 1 else run.space.sequence(given)
 
 
 def _other(run: Interpreter, owner: Value, name: str, args: Arguments, site: Site) -> Value:

@@ -24,6 +24,8 @@ class Notes:
     """Operations whose surrounding matters (dropout, spreads), with the conditions of each visit."""
     made_inside: dict[Obj, tuple[Obj, Conditions]] = field(default_factory=dict)
     """Objects made while a module ran forward: the module, and the conditions around."""
+    made_under: dict[Obj, Conditions] = field(default_factory=dict)
+    """Objects that are made in one arm of a branch only: the conditions around, back to the root."""
     initialised: set[Value] = field(default_factory=set)
     """Modules on which the constructor of ``nn.Module`` (or code that cannot be seen) was run."""
     premature: dict[Obj, tuple[str, Site]] = field(default_factory=dict)
@@ -50,6 +52,11 @@ class Notes:
     def holds(self) -> Conditions:
         """The conditions around the present place, inside the outermost forward pass."""
         return tuple(self.assumed[self.bases[0] if self.bases else 0 :])
+
+    def optional(self, obj: Obj, holder: Obj) -> bool:
+        """Whether ``obj`` is made under a condition that its ``holder`` is not made under: perhaps it has it."""
+        always = self.made_under.get(holder, ())
+        return any(type(c) is Data and (c, held) not in always for c, held in self.made_under.get(obj, ()))
 
     def operation(self, data: Data) -> None:
         """An operation takes place here."""

@@ -75,6 +75,11 @@ def describes(cls: str) -> bool:
     return cls.startswith("sklearn.decomposition.")
 
 
+def is_transform(cls: str) -> bool:
+    """Whether a class is a step of an image pipeline."""
+    return cls.startswith(("torchvision.transforms.", "albumentations."))
+
+
 def draws_at_random(transform: Obj) -> bool:
     """Whether a transform gives different results for the same input."""
     path = str(transform.cls)

@@ -163,6 +163,17 @@ SELF_METHODS: frozenset[str] = frozenset(
 )
 """Methods of modules (and of things that may be modules) that return the object itself."""
 
+HANDS_BACK: dict[str, frozenset[str]] = {
+    "accelerate.Accelerator": frozenset(
+        """prepare prepare_model prepare_optimizer prepare_data_loader prepare_scheduler unwrap_model gather
+        gather_for_metrics pad_across_processes""".split()
+    ),
+    "lightning_fabric.Fabric": frozenset(
+        "setup setup_module setup_optimizers setup_dataloaders to_device all_gather".split()
+    ),
+}
+"""Methods that hand back what they are given, several things in the same order: wrapped, the same for training."""
+
 COUPLED_DECAY: frozenset[str] = frozenset(
     f"torch.optim.{name}" for name in ("SGD", "Adam", "Adagrad", "RMSprop", "Adamax", "NAdam", "RAdam", "ASGD")
 )

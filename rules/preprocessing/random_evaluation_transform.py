@@ -571,6 +571,119 @@ class RandomEvaluationTransform(Rule):
             """,
             why="The evaluation half has its own copy of the dataset, whose transform is replaced.",
         ),
+        Example(
+            """
+            import torch
+            from accelerate import Accelerator
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, transforms
+
+            accelerator = Accelerator()
+            augment = transforms.Compose([transforms.RandomResizedCrop(64), transforms.ToTensor()])
+            plain = transforms.Compose([transforms.Resize(72), transforms.CenterCrop(64), transforms.ToTensor()])
+            loader = DataLoader(datasets.ImageFolder("train", transform=augment), batch_size=32, shuffle=True)
+            val_loader = DataLoader(datasets.ImageFolder("val", transform=plain), batch_size=32)
+            model = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64 * 3, 10))
+            optimizer = torch.optim.Adam(model.parameters())
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+            model, optimizer, loader, val_loader, schedule = accelerator.prepare(
+                model, optimizer, loader, val_loader, schedule
+            )
+            for epoch in range(9):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    accelerator.backward(nn.functional.cross_entropy(model(x), y))
+                    optimizer.step()
+                model.eval()
+                right = 0
+                with torch.no_grad():
+                    for x, y in val_loader:
+                        right += (model(x).argmax(1) == y).sum()
+                schedule.step()
+            """,
+            why="Five things handed to a framework come back in the same order.",
+        ),
+        Example(
+            """
+            # file: data.py
+            from torch.utils.data import DataLoader
+            from torchvision import transforms as T
+            from torchvision.datasets import ImageFolder
+
+
+            def get_loader(folder, size, mode):
+                steps = []
+                if mode == "train":
+                    steps.append(T.RandomHorizontalFlip())
+                steps.append(T.Resize(size))
+                steps.append(T.ToTensor())
+                return DataLoader(ImageFolder(folder, T.Compose(steps)), batch_size=16, shuffle=mode == "train")
+            # file: main.py
+            import argparse
+
+            import torch
+            from torch import nn
+
+            from data import get_loader
+
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--mode", default="train", choices=["train", "test"])
+            args = parser.parse_args()
+            model = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+            optimizer = torch.optim.Adam(model.parameters())
+            loader = get_loader("faces", 64, args.mode)
+            if args.mode == "train":
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            else:
+                model.eval()
+                hits = 0
+                with torch.no_grad():
+                    for x, y in loader:
+                        hits += (model(x).argmax(1) == y).sum()
+                print(hits)
+            """,
+            why="The flip is there in the mode that trains only.",
+        ),
+        Example(
+            """
+            import argparse
+
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import transforms as T
+            from torchvision.datasets import ImageFolder
+
+            noisy, plain = T.Compose([T.RandomCrop(48), T.ToTensor()]), T.Compose([T.CenterCrop(48), T.ToTensor()])
+            loaders = {
+                "indoor_train": DataLoader(ImageFolder("indoor/train", noisy), batch_size=8, shuffle=True),
+                "indoor_test": DataLoader(ImageFolder("indoor/test", plain), batch_size=1),
+                "outdoor_train": DataLoader(ImageFolder("outdoor/train", noisy), batch_size=8, shuffle=True),
+                "outdoor_test": DataLoader(ImageFolder("outdoor/test", plain), batch_size=1),
+            }
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--trainset", default="indoor_train")
+            parser.add_argument("--testset", default="indoor_test")
+            args = parser.parse_args()
+            net = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+            for x, y in loaders[args.trainset]:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            net.eval()
+            total = 0
+            with torch.no_grad():
+                for x, y in loaders[args.testset]:
+                    total += (net(x).argmax(1) == y).sum()
+            """,
+            why="Which loader it is, the command line says.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

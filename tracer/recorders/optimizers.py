@@ -355,7 +355,7 @@ class OptimizerRecorder(Recorder):
                 least = functools.reduce(torch.minimum, state.leftovers)
 
                 def keep(values: list[float]) -> None:
-                    thing.uncleared += values[0] > 0
+                    thing.uncleared += values[0] != 0  # NaN was not cleared either
                     watch.record.touch(thing)
 
                 watch.numbers.later((least,), keep)
@@ -364,7 +364,7 @@ class OptimizerRecorder(Recorder):
                 emptied_at = state.emptied_at
 
                 def keep_zeroed(values: list[float]) -> None:
-                    if values[0] > 0 and values[1] == 0:
+                    if values[0] != 0 and values[1] == 0:
                         thing.zeroed += 1
                         thing.cleared_line = emptied_at or thing.cleared_line
                     watch.record.touch(thing)
