@@ -152,7 +152,9 @@ def call_function(run: Interpreter, function: Function, args: Arguments, site: S
     run.active.append(id(definition))
     run.reached.add(id(definition))
     _bind_parameters(run, function, frame, args, site)
-    grad_inside = _decorated_grad(run, function)
+    grad_inside, wrapped = _decorations(run, function)
+    if wrapped:
+        run.notes.assumed.append((run.space.data("decorated", Site(run.file, definition.site)), True))
     if grad_inside is not None:
         run.grad = grad_inside
     run.execute(definition.body, frame)
@@ -199,16 +201,19 @@ def _forget_modes(run: Interpreter, mark: int) -> None:
             run.state.set(owner, name, UNKNOWN)
 
 
-def _decorated_grad(run: Interpreter, function: Function) -> bool | None:
-    """What ``@torch.no_grad()`` and its like make of the body."""
+def _decorations(run: Interpreter, function: Function) -> tuple[bool | None, bool]:
+    """What ``@torch.no_grad()`` and its like make of gradients, and whether a wrapper decides if the body runs."""
+    grad, wrapped = None, False
     for decorator in function.definition.decorators:
         value = run.evaluate(decorator, function.frame)
         path = value.cls if type(value) is Obj else value.path if type(value) is Library else None
-        if path in training.NO_GRAD:
-            return False
-        if path in training.ENABLE_GRAD:
-            return True
-    return None
+        wrapped = wrapped or type(value) is Function or path in _CACHES
+        if path in training.NO_GRAD or path in training.ENABLE_GRAD:
+            grad = path in training.ENABLE_GRAD
+    return grad, wrapped
+
+
+_CACHES = frozenset(f"functools.{name}" for name in ("cache", "lru_cache", "cached_property"))
 
 
 def _bind_parameters(run: Interpreter, function: Function, frame: Frame, args: Arguments, site: Site) -> None:

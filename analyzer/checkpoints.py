@@ -148,8 +148,10 @@ def loaded_and_not_switched(program: Program) -> Iterator[WrongMode]:
         seen = root.effects
         if any(e.kind in ("backward", "step", "zero_grad") for e in seen):
             continue
-        restored = {e.subject: e for e in seen if e.kind == "restore"}
+        restored: dict[Value, Effect] = {}
         for forward in seen:
+            if forward.kind == "restore":
+                restored[forward.subject] = forward
             if forward.kind != "forward" or forward.mode is not True or not forward.intact:
                 continue
             restore = next((restored[m] for m in program.family(forward.subject) if m in restored), None)

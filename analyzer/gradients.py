@@ -12,7 +12,7 @@ from .knowledge import modules, tensors
 from .knowledge import shapes as known
 from .memo import remembered
 from .shapes import BATCH, Shape
-from .values import Const, Data, Obj, Sequence, Value, alternatives
+from .values import Const, Data, Obj, Sequence, Value, alternatives, constant
 
 if TYPE_CHECKING:
     from .program import LossUse, Program
@@ -69,6 +69,8 @@ class _Search:
         if type(value) is not Data or depth > MAX_DEPTH:
             return None
         op = value.op
+        if op == "torchvision.models" or _is_leaf(self.program, value):
+            return True
         if op in tensors.CUTS or (op in tensors.CREATES and any(type(v) is Data for v in value.inputs)):
             self.cuts.append(value)
             return False
@@ -95,6 +97,12 @@ class _Search:
         """Whether gradients with respect to the data are asked for, as attacks do."""
         asked = self.program.gradients_asked_for
         return any(v in asked for v in self.program.history(data))
+
+
+def _is_leaf(program: Program, value: Data) -> bool:
+    """Whether a tensor is made to be differentiated with respect to: not one that took a loss off its graph."""
+    asked = value.op in tensors.CREATES and constant(value.option("requires_grad")) is True
+    return asked and not any(_once_had_graph(program, v) for v in value.inputs)
 
 
 def _plain(value: Data) -> bool:

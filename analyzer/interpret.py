@@ -201,6 +201,9 @@ class Interpreter:
         self.limit = min(MAX_FUNCTION_STEPS, self.budget)
         block = self._run_root(scope, make)
         self.roots.append(Root(cls.name, scope.filename, block))
+        if self.dead == "raise":  # with what is known no instance is ever made
+            self.state.undo(mark)
+            return
         self._forget_modes(mark)
         # What forward calls is seen in its light, and not once more by itself.
         for value in sorted(cls.attributes.values(), key=_is_not_forward):

@@ -375,8 +375,31 @@ def _deepcopy(run: Interpreter, args: Arguments, site: Site) -> Value:
         run.emit("save", value, site)
     held = access.contents(run, value)
     if type(value) is Obj and value.cls in ("list", "dict") and held is not None:
+        return _fresh(run, value.cls, _copies(run, held, site), site)
+    return run.space.data("copy", site, (value,))
+
+
+def _shallow_copy(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """``copy.copy``: a new container of the same things."""
+    value = args[0][1] if args else UNKNOWN
+    held = access.contents(run, value)
+    if type(value) is Obj and value.cls in ("list", "dict") and held is not None:
         return _fresh(run, value.cls, held, site)
     return run.space.data("copy", site, (value,))
+
+
+def _copies(run: Interpreter, held: Sequence | Mapping, site: Site) -> Sequence | Mapping:
+    """What a deep copy of a container holds: copies of the states in it, everything else as it was."""
+
+    def copied(value: Value) -> Value:
+        if type(value) is Data and value.op == "state_dict":
+            run.emit("save", value, site)
+            return run.space.data("copy", site, (value,))
+        return value
+
+    if type(held) is Mapping:
+        return run.space.mapping([(key, copied(value)) for key, value in held.items], held.open)
+    return run.space.sequence([copied(value) for value in held.items], held.open)
 
 
 def _partial(run: Interpreter, args: Arguments, site: Site) -> Value:
@@ -484,7 +507,7 @@ _HANDLERS: dict[str, Callable[[Interpreter, Arguments, Site], Value]] = {
     "type": _type,
     "print": _ignored,
     "copy.deepcopy": _deepcopy,
-    "copy.copy": _deepcopy,
+    "copy.copy": _shallow_copy,
     "functools.partial": _partial,
     "torch.set_grad_enabled": _set_grad,
     "torch.utils.data.random_split": _random_split,

@@ -40,7 +40,7 @@ def find_training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
             outermost = (*loop.outer, loop.node)[0]
             if outermost not in summing:
                 summing[outermost] = _sums_over_all(program, loop.root, outermost)
-            if summing[outermost]:
+            if summing[outermost] or not updates(program, outermost):
                 continue
             mixed = _of_several_kinds(program, effect.subject)
             read_here = _read_by(program, loop)
@@ -57,6 +57,12 @@ def _sums_over_all(program: Program, root: Root, outermost: LoopNode) -> bool:
     if kinds & {"step", "escape"}:
         return False
     return any(e.kind == "zero_grad" and program.is_optimizer(e.subject) for e in root.effects)
+
+
+def updates(program: Program, loop: LoopNode) -> bool:
+    """Whether something in a loop may change weights; gradients alone serve to explain, to attack, and to check."""
+    kinds = {e.kind for body in loop.passes for e in fx.effects(body)}
+    return bool(kinds & {"step", "escape", "edit", "write"}) or program.assigns_data
 
 
 def _of_several_kinds(program: Program, value: Value) -> set[Value]:
@@ -134,6 +140,28 @@ def _stored_order(program: Program, dataset: Value) -> bool:
     return _is_map_style(dataset.cls)
 
 
+def is_noise(program: Program, loader: Obj) -> bool:
+    """Whether the inputs of a loader are random numbers: in any order, one is like the other."""
+    dataset = loader.argument("dataset")
+    if type(dataset) is not Obj or dataset.cls != "torch.utils.data.TensorDataset":
+        return False
+    first = dataset.argument("0")
+    made = [v for v in program.history(first) if type(v) is Data and v.op in tensors.CREATES] if first else []
+    return bool(made) and all(v.op in _DRAWS for v in made)
+
+
+_DRAWS = frozenset(("rand", "randn", "randint", "rand_like", "randn_like", "normal"))
+
+
+def drawn_once(program: Program, loader: Obj) -> bool:
+    """Whether the samples of a loader come from a split at random: in an order that was drawn once."""
+    dataset = loader.argument("dataset")
+    return dataset is not None and any(
+        type(v) is Data and v.op == "part" and constant(v.option("shuffle")) is not False
+        for v in program.history(dataset, into_objects=True)
+    )
+
+
 def _is_map_style(cls: Class) -> bool:
     """A project data set that looks up the index it is asked for, and shuffles nothing itself."""
     if cls.open or cls.library_bases & training.ITERABLE_DATASETS:
@@ -172,7 +200,8 @@ def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
     """Loops that train on ``x[i:i + size]`` and ``y[i:i + size]``, or on ``x.split(size)``, in stored order."""
     for loop in program.loops:
         backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
-        if not backward or not loop.outer:
+        # Pieces of one batch, whose gradients add up to one step, need no order.
+        if not backward or not loop.outer or not updates(program, loop.node):
             continue
         cuts: dict[Value, Site] = {}
         for effect in backward:

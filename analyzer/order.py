@@ -341,9 +341,11 @@ def scheduler_before_optimizer(program: Program, scheduler: Obj, root: Root) -> 
     if type(optimizer) is not Obj or not program.is_optimizer(optimizer):
         return
 
+    replayed = _replays(root, scheduler)
+
     def keep(effect: Effect) -> bool:
         if effect.kind == "step":
-            return effect.subject in (scheduler, optimizer)
+            return effect.subject in (scheduler, optimizer) and effect not in replayed
         return effect.kind == "escape" and effect.subject in (scheduler, optimizer)
 
     paths = program.paths(root.block, frozenset(("step", "escape")), keep)
@@ -360,6 +362,16 @@ def scheduler_before_optimizer(program: Program, scheduler: Obj, root: Root) -> 
         found = (first, step)
     if found is not None:
         yield found
+
+
+def _replays(root: Root, scheduler: Obj) -> set[Effect]:
+    """Steps of a scheduler in loops that do nothing else: a resumed run catches up with the epochs that it has had."""
+    found: set[Effect] = set()
+    for loop in fx.loops(root.block):
+        seen = [e for body in loop.passes for e in fx.effects(body) if e.kind in ("step", "forward", "backward")]
+        if all(e.subject is scheduler for e in seen):
+            found.update(seen)
+    return found
 
 
 def epoch_schedule_per_batch(program: Program, scheduler: Obj, root: Root) -> Iterator[tuple[Effect, LoopNode]]:

@@ -100,7 +100,8 @@ class SameOrder:
 
 def samplers_without_epoch(program: Program) -> Iterator[SameOrder]:
     """Shuffling distributed samplers that are read in several epochs, with no ``set_epoch``."""
-    opaque = [v for v in program.users_of("set_epoch") if type(v) is not Obj]
+    # Who tells one sampler knows about it: the one that is not told is that of the evaluation.
+    told = program.users_of("set_epoch")
     seen: set[Obj] = set()
     for loop in program.loops:
         epochs = next((o for o in reversed(loop.outer) if not o.exact and len(o.passes) > 1), None)
@@ -108,7 +109,7 @@ def samplers_without_epoch(program: Program) -> Iterator[SameOrder]:
             continue
         for loader in program.loaders(loop.node.iterable):
             for sampler in _distributed_samplers(program, loader):
-                if sampler not in seen and not opaque and "set_epoch" not in program.uses(sampler):
+                if sampler not in seen and not told:
                     seen.add(sampler)
                     yield SameOrder(sampler, epochs)
 

@@ -84,6 +84,13 @@ def _clash(before: list[Step], step: Step, later: list[Step]) -> Mistake | None:
     return None
 
 
+def _completes(first: Step, second: Step) -> bool:
+    """Whether two steps are halves of one, as in turning an image back: the one only scales, or the other moves."""
+    mean, _ = normalisation(first)
+    _, std = normalisation(second)
+    return (mean is not None and not any(mean)) or (std is not None and set(std) == {1.0})
+
+
 def _torchvision_clash(before: list[Step], step: Step, later: list[Step]) -> Mistake | None:
     assert step.site is not None
     late = _tensor_made_later(before, step, later)
@@ -97,7 +104,7 @@ def _torchvision_clash(before: list[Step], step: Step, later: list[Step]) -> Mis
             words += "that is darker than the mean, half of the image"
             advice = f"Put `{step.name}` before `Normalize`."
             return Mistake(step.site, words, advice, earlier.site, "the image is normalised here")
-        if step.name == "Normalize":
+        if step.name == "Normalize" and not _completes(earlier, step):
             words = "The image is normalised twice: the second mean and deviation are those of raw images"
             return Mistake(step.site, words, "Keep one `Normalize`.", earlier.site, "it is normalised here before")
     return None

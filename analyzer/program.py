@@ -766,6 +766,11 @@ class Program:
         """Images of known range that enter a model."""
         return list(transforms.entries(self))
 
+    @cached_property
+    def assigns_data(self) -> bool:
+        """Whether weights are assigned by hand somewhere (``p.data = ...``)."""
+        return any(name == "data" for _, name in self._run.assigned)
+
     @property
     def samples(self) -> Mapping_[Value, Value]:
         """What one index of each data set that a loader reads gives."""

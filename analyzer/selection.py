@@ -41,6 +41,8 @@ def selections(program: Program) -> Iterator[Selection]:
         results = [v for v in behind if type(v) is Data]
         if not any(v.op in ("output", "call") for v in results) or any(_touched(program, v) for v in results):
             continue
+        # Only what goes into a result was measured: other things in the condition have names, too.
+        behind = program.ancestry(v for v in results if v.op in ("output", "call"))
         loaders = frozenset(v for v in behind if type(v) is Obj and v.cls == training.LOADER)
         if loaders & trained:
             continue

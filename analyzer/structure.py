@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
+from . import effects as fx
 from . import ir
 from .effects import Effect
 from .interpret import Root
@@ -236,14 +237,25 @@ def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[V
     for backward in root.effects:
         if backward.kind != "backward":
             continue
-        for value in program.differentiable(backward.subject):
-            module = value.inputs[0] if type(value) is Data and value.op == "output" else None
+        behind = program.differentiable(backward.subject)
+        made_by = [v.inputs[0] for v in behind if type(v) is Data and v.op == "output"]
+        if not any(m in owned for m in made_by) and not _is_stepped(program, root, backward):
+            continue  # gradients to look at, of a network that nothing trains here
+        for module in made_by:
             if type(module) is not Obj or module in reported or module not in passes:
                 continue
             reported.add(module)
             for missing in _missing(program, module, owned):
                 assert isinstance(optimizers[0], Obj)
                 yield Unowned(missing, optimizers[0], backward)
+
+
+def _is_stepped(program: Program, root: Root, backward: Effect) -> bool:
+    """Whether an optimizer steps in the innermost loop around a backward pass."""
+    around = [loop for loop in program.loops if loop.root is root and backward in fx.effects(loop.body)]
+    innermost = max(around, key=lambda loop: len(loop.outer), default=None)
+    seen = fx.effects(innermost.body) if innermost is not None else iter(())
+    return any(e.kind == "step" for e in seen)
 
 
 def _missing(program: Program, module: Obj, owned: set[Value]) -> list[Obj]:
@@ -275,7 +287,7 @@ def _trained_from_scratch(program: Program, module: Obj) -> bool:
     """A module made here with parameters of its own, neither loaded, frozen nor copied into."""
     if isinstance(module.cls, str) and not module.cls.startswith("torch.nn."):
         return False
-    if any(type(d) is Obj and not _is_plain(d) for d in program.descendants(module)):
+    if any(type(d) is Obj and (not _is_plain(d) or program.loaded(d)) for d in program.descendants(module)):
         return False
     if program.has_unknown_parts(module) or not program.untouched(module) or program.is_frozen(module):
         return False

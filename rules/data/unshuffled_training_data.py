@@ -682,14 +682,15 @@ class UnshuffledTrainingData(Rule):
     def scan(self, program: Program) -> Iterator[Finding]:
         restarted = {found.loader for found in lineage.restarted_loaders(program)}  # NN103 tells why
         for loader, trained in lineage.training_loaders(program):
-            if loader in restarted or not lineage.reads_in_order(program, loader):
+            if loader in restarted or not lineage.reads_in_order(program, loader) or lineage.is_noise(program, loader):
                 continue
+            drawn = lineage.drawn_once(program, loader)
             yield self.finding(
                 loader.site,
-                "The training loader reads its data set in stored order, the same in every epoch (trained on in the "
-                "loop at {0}): neighbouring samples are alike and the gradients are biased.",
+                _DRAWN if drawn else _STORED,
                 "Pass `shuffle=True` (or a sampler) to the training loader.",
                 evidence=[Hop("training runs over it here", trained)],
+                confidence=Confidence.LIKELY if drawn else Confidence.CERTAIN,
             )
         for sliced in lineage.batches_in_file_order(program):
             yield self.finding(
@@ -811,3 +812,13 @@ def _minority(loader: Loader) -> int:
 def _state_is_carried(run: Run) -> bool:
     """A recurrent layer is given a state: perhaps that of the batch before, and then batches must keep their order."""
     return any(module.given_state for module in run.modules)
+
+
+_STORED = (
+    "The training loader reads its data set in stored order, the same in every epoch (trained on in the loop at {0}): "
+    "neighbouring samples are alike and the gradients are biased."
+)
+_DRAWN = (
+    "The training loader reads the part that a random split has made in the same order in every epoch (trained on in "
+    "the loop at {0}): the same samples meet in the same batches, and the error of each batch never averages out."
+)
