@@ -43,6 +43,7 @@ from .values import (
 MAX_STEPS = 20_000
 MAX_FUNCTION_STEPS = 5_000
 MAX_UNROLL = 4
+MAX_LAYERS = 32
 ABANDON = 4
 """Times its limit of steps after which a root is given up as a whole."""
 MAX_REACH = 400
@@ -498,12 +499,18 @@ def _loop(run: Interpreter, s: ir.Loop, frame: Frame) -> None:
     if s.target is None and access.truth(run, iterable) is False:
         return
     items = access.exact_items(run, iterable) if s.target is not None else None
-    if items is not None and len(items) <= MAX_UNROLL:
+    if items is not None and len(items) <= _unrolled(s, items):
         _exact_loop(run, s, frame, iterable, items)
     else:
         _inexact_loop(run, s, frame, iterable)
     if run.dead is None:
         run.execute(s.orelse, frame)
+
+
+def _unrolled(s: ir.Loop, items: tuple[Value, ...]) -> int:
+    """How many items are run one by one: more where they are layers that are called in turn."""
+    inner = any(type(statement) is ir.Loop for statement in s.body)
+    return MAX_LAYERS if not inner and all(map(access.is_module_object, items)) else MAX_UNROLL
 
 
 def _exact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value, items: tuple[Value, ...]) -> None:

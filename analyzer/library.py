@@ -272,6 +272,26 @@ def register_dynamically(run: Interpreter, base: Value, value: Value) -> None:
         run.state.set_attribute(option, DYNAMIC, run.space.sequence((*items, value)[:64], True))
 
 
+def _hasattr(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """True where the constructor has surely given the object a part of that name; else nobody knows."""
+    values = tuple(access.frozen(run, v) for _, v in args)
+    if len(args) == 2 and type(owner := args[0][1]) is Obj and type(name := args[1][1]) is Const:
+        held = run.state.get(owner, str(name.value))
+        if type(held) is Obj and not run.notes.optional(held, owner):
+            return run.space.true
+    return run.space.data("hasattr", site, values)
+
+
+def _exec(run: Interpreter, args: Arguments, site: Site) -> Value:
+    """Code in a string may do anything to what is in reach of its names."""
+    frame = run.activation.frame
+    for name in sorted(frame.local or ()) if frame is not None else ():
+        run.escape(run.state.get(frame, name) or UNKNOWN, site)
+    if frame is not None and frame.receiver is not None:
+        run.escape(frame.receiver, site)
+    return run.space.data("exec", site)
+
+
 def _iter(run: Interpreter, args: Arguments, site: Site) -> Value:
     """``iter(loader)`` stands for what it goes over; that it begins anew here is an effect."""
     if not args:
@@ -477,6 +497,9 @@ def _save(run: Interpreter, args: Arguments, site: Site) -> Value:
 
 _HANDLERS: dict[str, Callable[[Interpreter, Arguments, Site], Value]] = {
     "torch.save": _save,
+    "hasattr": _hasattr,
+    "exec": _exec,
+    "eval": _exec,
     "isinstance": _isinstance,
     "getattr": _getattr,
     "setattr": _setattr,

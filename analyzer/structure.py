@@ -13,6 +13,7 @@ from .effects import Effect
 from .interpret import Root
 from .knowledge import modules, tensors
 from .options import usual
+from .state import DYNAMIC
 from .values import Class, Const, Data, Function, Mapping, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def unregistered(program: Program) -> Iterator[Hidden]:
     for obj in program.objects:
         if not (program.is_module(obj) and isinstance(obj.cls, Class)) or obj.cls.open or not program.untouched(obj):
             continue
-        if obj.cls.find("parameters") is not None:
+        if obj.cls.find("parameters") is not None or _registers_unseen(program, obj):
             continue
         for name, held in program.attributes(obj):
             options = [v for v in alternatives(held) if type(v) in (Data, Sequence, Mapping)]
@@ -149,6 +150,12 @@ def unregistered(program: Program) -> Iterator[Hidden]:
                 found = _hidden(program, obj, name, option, known)
                 if found is not None and _used_elsewhere(obj.cls, name):
                     yield found
+
+
+def _registers_unseen(program: Program, obj: Obj) -> bool:
+    """Whether it was given children in a loop that could not be seen one by one (``add_module(name, module)``)."""
+    given = program.attribute(obj, DYNAMIC)
+    return type(given) is Sequence and any(type(v) is Data for item in given.items for v in alternatives(item))
 
 
 def _used_elsewhere(cls: Class, name: str) -> bool:
