@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
@@ -63,8 +64,21 @@ def call(run: Interpreter, callee: Value, args: Arguments, site: Site) -> Value:
             owner = run.space.join_all(v.inputs[0] for v in methods)
             return call_method(run, owner, names.pop()[1:], args, site)
         if len(present) <= MAX_FORKS:
-            return run.fork([(None, lambda v=v: call(run, v, args, site)) for v in present], site, None)  # type: ignore[misc]
+            return _one_of(run, present, args, site)
     return unresolved(run, callee, args, site)
+
+
+def _one_of(run: Interpreter, callees: list[Value], args: Arguments, site: Site) -> Value:
+    """A call of one of several things. Which loss it is, say, is known only if all are of one class."""
+    classes = {v.cls if type(v) is Obj else None for v in callees}
+    undecided = len(classes) > 1
+
+    def arm(callee: Value) -> Value:
+        if undecided and type(callee) is Obj and callee.cls in losses.BY_CLASS:
+            return loss_call(run, losses.BY_CLASS[callee.cls], callee, args, site, known=False)
+        return call(run, callee, args, site)
+
+    return run.fork([(None, partial(arm, v)) for v in callees], site, None)
 
 
 def _bound(run: Interpreter, function: Function, args: Arguments) -> tuple[Function, Arguments]:
@@ -445,12 +459,14 @@ def _chain(run: Interpreter, obj: Obj, args: Arguments, site: Site) -> Value:
     return value or UNKNOWN
 
 
-def loss_call(run: Interpreter, loss: losses.Loss, subject: Value, args: Arguments, site: Site) -> Value:
-    """Evaluate a known loss."""
+def loss_call(
+    run: Interpreter, loss: losses.Loss, subject: Value, args: Arguments, site: Site, known: bool = True
+) -> Value:
+    """Evaluate a loss; ``known``: that it is this one, and no other."""
     inputs = tuple(access.frozen(run, v) for k, v in args if k is None)
     options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None)
     result = run.space.data("loss:" + loss.function, site, inputs, options)
-    intact = run.intact(subject) and run.state.get(subject, ESCAPED) is None
+    intact = known and run.intact(subject) and run.state.get(subject, ESCAPED) is None
     run.emit("loss", subject, site, inputs=inputs, result=result, intact=intact)
     return result
 

@@ -106,6 +106,7 @@ def recording_evaluations(program: Program) -> Iterator[tuple[Effect, Site]]:
             volatile = any(type(v) is Data and v.op == "volatile" for i in forward.inputs for v in program.history(i))
             if not volatile and not set(flat(forward.result)) & used[id(root)] and program.untouched(forward.subject):
                 yield forward, loop.site
+                break  # the cure of one is that of all in the loop
 
 
 def flat(value: Value | None) -> Iterator[Value]:
