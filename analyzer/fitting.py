@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from .knowledge import shapes as known
+from .knowledge import tensors
 from .shapes import BATCH, Shape, batched, integer, setting
 from .values import Const, Data, Obj, Value, alternatives, is_none
 
@@ -118,6 +119,7 @@ class Squeezed:
 def squeezed_batches(program: Program) -> Iterator[Squeezed]:
     """Every ``squeeze()`` without a dimension on a batch of a loader that keeps its last, incomplete batch."""
     strict = _strict_losses(program)
+    used = program.trained_on | program.ancestry(v for op in tensors.SCORES for v in program.operations(op))
     for data in program.operations("squeeze"):
         if len(data.inputs) != 1 or data.options or data.site is None:
             continue
@@ -125,7 +127,7 @@ def squeezed_batches(program: Program) -> Iterator[Squeezed]:
         if shape is None or shape.dim(0) != BATCH:
             continue
         loaders = [v for v in program.loaders(data.inputs[0]) if batched(program, v)]
-        if loaders and all(keeps_last(v) for v in loaders):
+        if loaders and all(keeps_last(v) for v in loaders) and (data in strict or data in used):
             yield Squeezed(data.site, shape, loaders[0], strict.get(data))
 
 

@@ -286,6 +286,36 @@ class LabelKindMismatch(Rule):
             """,
             why="The labels of the data set were made binary before.",
         ),
+        Example(
+            """
+            import argparse
+
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, transforms
+
+
+            def criterion_for(classes):
+                if classes == 1:
+                    return nn.BCEWithLogitsLoss()
+                return nn.CrossEntropyLoss()
+
+
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--classes", type=int, default=10)
+            args = parser.parse_args()
+            data = datasets.CIFAR10("data", transform=transforms.ToTensor())
+            net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, args.classes))
+            criterion = criterion_for(args.classes)
+            optimizer = torch.optim.Adam(net.parameters())
+            for x, y in DataLoader(data, batch_size=64, shuffle=True):
+                optimizer.zero_grad()
+                criterion(net(x), y).backward()
+                optimizer.step()
+            """,
+            why="The number of classes says which loss it is.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -400,6 +400,33 @@ class TestSetModelSelection(Rule):
             """,
             why="The second part of a split of the training data goes by the name of test there.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            config = {"epochs": 30, "test_interval": 5, "path": "run"}
+            model = nn.Linear(12, 3)
+            optimizer = torch.optim.Adam(model.parameters())
+
+
+            def validate(loader):
+                with torch.no_grad():
+                    return sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
+
+
+            for epoch in range(config["epochs"]):
+                for x, y in DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True):
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                right = validate(DataLoader(torch.load("val.pt"), batch_size=32))
+                if epoch % config["test_interval"] == 1 or epoch == config["epochs"] - 1:
+                    torch.save(model.state_dict(), f"{config['path']}/{epoch}.pt")
+            """,
+            why="A setting whose name speaks of tests is no score.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -376,6 +376,27 @@ class UnshuffledTrainingData(Rule):
             """,
             why="Batches by their number, and the pieces of split.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, random_split
+            from torchvision import datasets, transforms
+
+            data = datasets.ImageFolder("plants", transforms.Compose([transforms.Resize(64), transforms.ToTensor()]))
+            train_set, val_set = random_split(data, [0.8, 0.2])
+            train_loader = DataLoader(train_set, batch_size=16)  # <-- NN101 likely
+            val_loader = DataLoader(val_set, batch_size=16)
+            net = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64 * 3, 12))
+            optimizer = torch.optim.Adam(net.parameters())
+            for epoch in range(30):
+                for x, y in train_loader:
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+            """,
+            why="A random split draws the order once.",
+        ),
     ]
 
     good = [
@@ -676,6 +697,45 @@ class UnshuffledTrainingData(Rule):
                     optimizer.step()
             """,
             why="Numbers of rows that are shuffled in place, and pieces of permuted arrays.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+
+            def train(model, loader, micro):
+                optimizer = torch.optim.AdamW(model.parameters())
+                for epoch in range(5):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        for i in range(0, len(x), micro):
+                            part, target = x[i : i + micro], y[i : i + micro]
+                            (nn.functional.mse_loss(model(part), target) * len(part) / len(x)).backward()
+                        optimizer.step()
+
+
+            def saliency(model, images):
+                maps = []
+                for image, label in DataLoader(images, batch_size=1):
+                    image.requires_grad_()
+                    model(image)[0, label].sum().backward()
+                    maps.append(image.grad.abs())
+                return maps
+
+
+            def smoke():
+                data = TensorDataset(torch.randn(40, 6), torch.arange(40) % 2)
+                net = nn.Linear(6, 2)
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for epoch in range(2):
+                    for x, y in DataLoader(data, batch_size=8):
+                        optimizer.zero_grad()
+                        nn.functional.cross_entropy(net(x), y).backward()
+                        optimizer.step()
+            """,
+            why="Pieces of one batch add up to one step, noise has no order, and an explanation updates nothing.",
         ),
     ]
 

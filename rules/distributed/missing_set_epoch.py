@@ -316,6 +316,39 @@ class MissingSetEpoch(Rule):
             """,
             why="The sampler comes back from another file with its loader.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.nn.parallel import DistributedDataParallel
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+
+
+            def run(model, optimizer, loader):
+                for x, y in loader:
+                    loss = nn.functional.cross_entropy(model(x), y)
+                    if model.training:
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+
+
+            def main(rank, train_set, val_set):
+                model = DistributedDataParallel(nn.Linear(16, 3).to(rank), device_ids=[rank])
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                train_sampler, val_sampler = DistributedSampler(train_set), DistributedSampler(val_set)
+                train_loader = DataLoader(train_set, batch_size=32, sampler=train_sampler)
+                val_loader = DataLoader(val_set, batch_size=32, sampler=val_sampler)
+                for epoch in range(10):
+                    train_sampler.set_epoch(epoch)
+                    model.train()
+                    run(model, optimizer, train_loader)
+                    model.eval()
+                    run(model, optimizer, val_loader)
+            """,
+            why="The sampler of the evaluation needs no new order.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -425,6 +425,32 @@ class BestWeightsByReference(Rule):
             """,
             why="A deep copy of the model; the second name chooses which one is judged.",
         ),
+        Example(
+            """
+            import copy
+
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Linear(8, 1)
+            optimizer = torch.optim.Adam(model.parameters())
+            best, best_loss = copy.deepcopy({"model": model.state_dict()}), float("inf")
+            for epoch in range(20):
+                for x, y in DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True):
+                    optimizer.zero_grad()
+                    nn.functional.mse_loss(model(x).squeeze(1), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    x, y = torch.load("val.pt")
+                    loss = nn.functional.mse_loss(model(x).squeeze(1), y).item()
+                if loss < best_loss:
+                    best_loss = loss
+                    best = copy.deepcopy({"model": model.state_dict(), "epoch": epoch})
+            torch.save(best, "best.pt")
+            """,
+            why="A deep copy of a dict copies the states in it.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

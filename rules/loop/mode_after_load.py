@@ -280,6 +280,27 @@ class ModeAfterLoad(Rule):
             """,
             why="train(False) in a helper of another file.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 4))
+            loader = DataLoader(torch.load("test.pt"), batch_size=64)
+            inputs, labels = next(iter(loader))
+            print(model(inputs).shape)
+
+            model.load_state_dict(torch.load("weights.pt"))
+            model.eval()
+            right = 0
+            with torch.no_grad():
+                for x, y in loader:
+                    right += (model(x).argmax(1) == y).sum().item()
+            print(right)
+            """,
+            why="The pass in training mode is a trial before anything is loaded.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -535,6 +535,30 @@ class SchedulerOrder(Rule):
             """,
             why="A timm schedule takes the epoch; two optimizers with a schedule each, in different loops.",
         ),
+        Example(
+            """
+            import argparse
+
+            import torch
+            from torch import nn
+
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--start-epoch", type=int, default=0)
+            args = parser.parse_args()
+            model = nn.Linear(4, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=5)
+            for _ in range(args.start_epoch):
+                scheduler.step()
+            for epoch in range(args.start_epoch, 20):
+                for x, y in torch.load("batches.pt"):
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                scheduler.step()
+            """,
+            why="A resumed run catches up with the epochs that it has had.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -346,6 +346,38 @@ class LossCutFromGraph(Rule):
             """,
             why="Attacks detach the picture and differentiate with respect to it.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torchvision.models import resnet18
+
+
+            class GradCam:
+                def __init__(self, model):
+                    self.model = model
+
+                def generate(self, image, target=None):
+                    self.model.eval()
+                    output = self.model(image)
+                    if target is None:
+                        target = output.argmax(dim=1).item()
+                    self.model.zero_grad()
+                    output[0, target].backward()
+
+
+            GradCam(resnet18()).generate(torch.randn(1, 3, 224, 224))
+
+            point = torch.tensor([3.0, 4.0], requires_grad=True)
+            optimizer = torch.optim.SGD([point], lr=0.1)
+            for step in range(50):
+                optimizer.zero_grad()
+                height = (point**2).sum()
+                height.backward()
+                optimizer.step()
+            """,
+            why="The number of the class only picks a score, and an input can be what is trained.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -286,6 +286,51 @@ class LayerCreatedInForward(Rule):
             """,
             why="A factory in another file, called by the constructor.",
         ),
+        Example(
+            """
+            from functools import wraps
+
+            import torch
+            from torch import nn
+
+
+            def once(name):
+                def decorate(function):
+                    @wraps(function)
+                    def wrapper(self, *args):
+                        if getattr(self, name, None) is None:
+                            setattr(self, name, function(self, *args))
+                        return getattr(self, name)
+
+                    return wrapper
+
+                return decorate
+
+
+            class Projected(nn.Module):
+                def __init__(self, net, width):
+                    super().__init__()
+                    self.net, self.width = net, width
+
+                @once("projector")
+                def make_projector(self, hidden):
+                    return nn.Linear(hidden.shape[1], self.width)
+
+                def forward(self, x):
+                    hidden = self.net(x)
+                    return self.make_projector(hidden)(hidden)
+
+
+            model = Projected(nn.Linear(8, 32), 4)
+            model(torch.randn(2, 8))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("batches.pt"):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+            why="A decorator keeps what the first pass has made.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

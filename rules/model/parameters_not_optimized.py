@@ -574,6 +574,44 @@ class ParametersNotOptimized(Rule):
             """,
             why="Actor and critic: each loss updates its own network, the target critic is copied.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class FeatureLoss(nn.Module):
+                def __init__(self, weights):
+                    super().__init__()
+                    self.body = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3))
+                    self.body.load_state_dict(torch.load(weights))
+                    self.pool = nn.AdaptiveAvgPool2d(8)
+
+                def forward(self, one, other):
+                    return nn.functional.l1_loss(self.pool(self.body(one)), self.pool(self.body(other)))
+
+
+            def gradient_norms(net, x, y):
+                net.zero_grad()
+                loss = nn.functional.cross_entropy(net(x), y)
+                loss.backward()
+                return [p.grad.norm().item() for p in net.parameters()]
+
+
+            generator = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+            optimizer = torch.optim.Adam(generator.parameters())
+            criterion = FeatureLoss("features.pt")
+            for blurred, sharp in torch.load("pairs.pt"):
+                optimizer.zero_grad()
+                loss = criterion(generator(blurred), sharp)
+                loss.backward()
+                optimizer.step()
+            for depth in range(2, 5):
+                layers = [layer for _ in range(depth) for layer in (nn.Linear(16, 16), nn.Sigmoid())]
+                print(gradient_norms(nn.Sequential(*layers, nn.Linear(16, 8)), torch.randn(8, 16), torch.arange(8)))
+            """,
+            why="The loss network came trained, and gradients that are only looked at belong to no optimizer.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -279,6 +279,44 @@ class ShapeMismatch(Rule):
             """,
             why="Skip connections add up to the width of the next layer.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+            net = nn.Sequential(
+                nn.Conv2d(1, 8, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(8, 16, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(),
+                nn.Linear(16 * 7 * 7, 10),
+            )
+            x = torch.rand(1, 1, 28, 28)
+            for layer in net:
+                x = layer(x)
+                print(type(layer).__name__, x.shape)
+
+
+            class Encoder(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.first = nn.Linear(5, 8)
+                    self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(depth)] + [nn.Linear(8, 3)])
+
+                def forward(self, x):
+                    x = self.first(x)
+                    for layer in self.layers:
+                        x = torch.relu(layer(x))
+                    return x
+
+
+            Encoder(9)(torch.rand(2, 5))
+            """,
+            why="Many layers, one after the other.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

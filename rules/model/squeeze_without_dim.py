@@ -259,6 +259,21 @@ class SqueezeWithoutDim(Rule):
             """,
             why="A collate function of one's own decides what the first axis is.",
         ),
+        Example(
+            """
+            import h5py
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
+            loader = DataLoader(torch.load("clips.pt"), batch_size=2)
+            with h5py.File("features.h5", "w") as file, torch.no_grad():
+                for number, (clip, label) in enumerate(loader):
+                    file.create_dataset(str(number), data=model(clip).numpy().squeeze())
+            """,
+            why="Arrays are written to a file one by one.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -643,6 +643,44 @@ class UnregisteredSubmodule(Rule):
             """,
             why="ModuleDict and ParameterList in a package; the helper returns a list that gets wrapped.",
         ),
+        Example(
+            """
+            from collections import OrderedDict
+
+            import torch
+            from torch import nn
+
+
+            class Inception(nn.Module):
+                def __init__(self, inputs, outputs):
+                    super().__init__()
+                    one = nn.Sequential(OrderedDict([("conv1", nn.Conv2d(inputs, outputs, 1)), ("relu1", nn.ReLU())]))
+                    two = nn.Sequential(OrderedDict([("conv2", nn.Conv2d(inputs, outputs, 3)), ("relu2", nn.ReLU())]))
+                    for branch in [one, two]:
+                        for name, layer in branch.named_children():
+                            self.add_module(name, layer)
+                    self.branches = [one, two]
+
+                def forward(self, x):
+                    return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+            class Stack(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.layers = []
+                    for i in range(depth):
+                        layer = nn.Linear(8, 8)
+                        exec("self.layer" + str(i) + " = layer")
+                        self.layers.append(layer)
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = torch.relu(layer(x))
+                    return x
+            """,
+            why="The list is a second way to layers that are registered under names.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -353,6 +353,45 @@ class StaleOptimizer(Rule):
             """,
             why="Wrapped layers keep their parameters; the head is taken off after the training.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Base(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.build()
+
+                def build(self):
+                    pass
+
+
+            class Segmenter(Base):
+                def build(self):
+                    self.body = nn.Conv2d(3, 8, 3)
+                    self.aux = nn.Conv2d(8, 2, 1)
+
+                def train(self, mode=True):
+                    if not hasattr(self, "aux"):
+                        self.aux = nn.Conv2d(8, 2, 1)
+                    return super().train(mode)
+
+                def forward(self, x):
+                    return self.aux(self.body(x))
+
+
+            model = Segmenter()
+            optimizer = torch.optim.Adam(model.parameters())
+            model.train()
+            for x, y in torch.load("masks.pt"):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+            why="What is asked for is there from the start.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

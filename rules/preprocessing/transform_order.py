@@ -324,6 +324,21 @@ class TransformOrder(Rule):
             """,
             why="Conversions that scale, and one that is meant to go back to 0..255.",
         ),
+        Example(
+            """
+            import torchvision.transforms as T
+
+            MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+            prepare = T.Compose([T.Resize(128), T.ToTensor(), T.Normalize(MEAN, STD)])
+            restore = T.Compose(
+                [
+                    T.Normalize(mean=[0, 0, 0], std=[1 / s for s in STD]),
+                    T.Normalize(mean=[-m for m in MEAN], std=[1.0, 1.0, 1.0]),
+                ]
+            )
+            """,
+            why="Two steps that turn a normalised image back.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
