@@ -419,6 +419,7 @@ def _copies(run: Interpreter, held: Sequence | Mapping, site: Site) -> Sequence 
 
     if type(held) is Mapping:
         return run.space.mapping([(key, copied(value)) for key, value in held.items], held.open)
+    assert isinstance(held, Sequence)
     return run.space.sequence([copied(value) for value in held.items], held.open)
 
 
