@@ -365,7 +365,12 @@ def write_item(run: Interpreter, base: Value, index: Value, value: Value, site: 
                 new = run.space.mapping(held.items, True)
         else:
             assert isinstance(held, Sequence)
-            new = run.space.sequence((*held.items, value)[-64:], True)
+            at = index.value if type(index) is Const else None
+            if type(at) is int and not held.open and -len(held.items) <= at < len(held.items):
+                at %= len(held.items)
+                new = run.space.sequence((*held.items[:at], value, *held.items[at + 1 :]))
+            else:
+                new = run.space.sequence((*held.items, value)[-64:], True)
         run.state.set(option, ITEMS, new)
 
 

@@ -26,6 +26,8 @@ class Unsafe:
     site: Site
     kind: str
     made: Site | None
+    certain: bool = True
+    """False where single probabilities are picked: those of actions that were drawn are not 0."""
 
 
 def unsafe_operations(program: Program) -> Iterator[Unsafe]:
@@ -35,8 +37,8 @@ def unsafe_operations(program: Program) -> Iterator[Unsafe]:
             if data.site is None or data not in program.trained_on or not data.inputs:
                 continue
             found = _agreed(data.inputs[0], _reaches_zero)
-            if found is not None:
-                yield Unsafe(data.site, *found)
+            if found is not None and not _bounded_in_place(program, data.inputs[0]):
+                yield Unsafe(data.site, *found, certain=not _picked(data.inputs[0]))
     for data in _roots(program):
         assert data.site is not None
         found = _agreed(data.inputs[0], _cut_off)
@@ -52,6 +54,30 @@ def _roots(program: Program) -> Iterator[Data]:
             exponent = constant(data.option("exponent", 1))
             if op == "sqrt" or (isinstance(exponent, float) and 0 < exponent < 1):
                 yield data
+
+
+def _bounded_in_place(program: Program, value: Value) -> bool:
+    """Whether ``q.data.clamp_(...)`` or the like keeps the numbers off the edge."""
+    edited = {_source(v) for e, _ in program.effects("edit") if _bounds(e) for v in alternatives(e.subject)}
+    return any(_source(v) in edited for v in alternatives(value))
+
+
+def _bounds(edit: Effect) -> bool:
+    return type(edit.result) is Data and edit.result.op in tensors.BOUNDS
+
+
+def _picked(value: Value) -> bool:
+    """Whether it holds one number of each row, by an index."""
+    for v in alternatives(value):
+        for _ in range(20):
+            if type(v) is not Data or not v.inputs or v.op not in (*tensors.PASSES, "output"):
+                break
+            if v.op in ("gather", "index_select", "take_along_dim") or (
+                v.op == "[]" and type(v.inputs[1]) is not Const
+            ):
+                return True
+            v = v.inputs[1] if v.op == "output" else v.inputs[0]
+    return False
 
 
 Found = tuple[str, "Site | None"]
@@ -90,9 +116,27 @@ def _reaches_zero(value: Value) -> Found | None:
         inner = _source(value.inputs[1])
         sigmoid = type(inner) is Data and tensors.OUTPUT.get(inner.op) == tensors.SIGMOID
         return ("one minus sigmoid", inner.site) if sigmoid and type(inner) is Data else None
-    if value.op not in tensors.OUTPUT:
+    if value.op not in tensors.OUTPUT or (value.inputs and _is_narrow(value.inputs[0])):
         return None
     return (_KINDS[tensors.OUTPUT[value.op]], value.site) if tensors.OUTPUT[value.op] in _KINDS else None
+
+
+def _is_narrow(scores: Value) -> bool:
+    """Whether scores keep within a few units, so that no probability of them is 0: ``10 * tanh(x)``."""
+    scores = _source(scores)
+    for _ in range(3):
+        if type(scores) is not Data or scores.op not in ("*", "/", "mul", "div"):
+            break
+        factors = [v for v in scores.inputs if type(v) is not Const]
+        if len(factors) != 1:
+            return False
+        scores = _source(factors[0])
+    return type(scores) is Data and scores.op in _NARROW
+
+
+_NARROW = frozenset(
+    ("tanh", "Tanh", "sigmoid", "Sigmoid", "hardtanh", "Hardtanh", "clamp", "clip", "cosine_similarity")
+)
 
 
 def _cut_off(value: Value) -> Found | None:

@@ -167,7 +167,7 @@ class Stack:
     first: Data
 
 
-SATURATING = {"sigmoid": 4, "Sigmoid": 4, "tanh": 8, "Tanh": 8}
+SATURATING = {"sigmoid": 5, "Sigmoid": 5, "tanh": 8, "Tanh": 8}
 """How many hidden layers with this activation are too many without normalization or shortcuts."""
 
 

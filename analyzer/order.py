@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
+from . import watching
 from .effects import Effect, LoopNode
 from .interpret import Root
 from .knowledge import training
@@ -294,16 +295,18 @@ def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect
     def keep(effect: Effect) -> bool:
         if effect.kind == "forward":
             return effect in trained
-        return effect.kind in ("mode", "escape", "made") and effect.subject in family
+        return effect.kind == "backward" or (effect.kind in ("mode", "escape", "made") and effect.subject in family)
 
-    paths = program.paths(root.block, frozenset(("forward", "mode", "escape", "made")), keep)
+    paths = program.paths(root.block, frozenset(("forward", "backward", "mode", "escape", "made")), keep)
     if paths is None:
         return
     wrong: set[tuple[Effect, Effect]] = set()
     right: set[tuple[Effect, Effect]] = set()
+    behind: dict[Value, set[Value]] = {}
     for path in paths:
         switch: Effect | None = None
         restored = trained_before = False
+        waiting: list[tuple[Effect, Effect, bool]] = []
         for effect in path:
             if effect.kind == "mode":
                 flag = effect.inputs[0]
@@ -313,8 +316,16 @@ def _stays_in_eval(program: Program, root: Root, model: Obj, trained: set[Effect
                     restored = True
             elif effect.kind == "forward":
                 if switch is not None and trained_before:
-                    (right if restored else wrong).add((effect, switch))
+                    waiting.append((effect, switch, restored))
                 trained_before = trained_before or switch is None or restored
+            elif effect.kind == "backward":
+                if effect.subject not in behind:
+                    behind[effect.subject] = set(program.differentiable(effect.subject))
+                reached = behind[effect.subject]
+                for forward, culprit, mended in waiting:
+                    if not reached.isdisjoint(watching.flat(forward.result)):
+                        (right if mended else wrong).add((forward, culprit))
+                waiting.clear()
             else:
                 switch = None
     # The same two on another path with a train() between them: the conditions may belong together.

@@ -305,6 +305,30 @@ class GraphKeptAlive(Rule):
             """,
             why="The outputs of all training batches are collected for a metric at the end of the epoch.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Linear(20, 1)
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(10):
+                sums = [0.0, 0]
+                meters = {"mae": 0.0}
+                for x, y in DataLoader(torch.load("prices.pt"), batch_size=64, shuffle=True):
+                    error = model(x).squeeze(1) - y
+                    loss = error.pow(2).mean()
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    sums[0] += loss  # <-- NN509
+                    sums[1] += 1
+                    meters["mae"] += error.abs().mean()  # <-- NN509
+                print(sums[0] / sums[1], meters["mae"] / sums[1])
+            """,
+            why="Sums that stand in a list and in a dict.",
+        ),
     ]
 
     good = [
@@ -585,7 +609,7 @@ class GraphKeptAlive(Rule):
             yield self.finding(
                 growth.effect.site,
                 "A tensor that still carries its graph is added up over the loop at {0}: every step's graph is "
-                "kept alive and memory grows until it runs out.",
+                "kept alive, and memory grows with each of them.",
                 "Add the number instead: `.item()` (or `.detach()` to stay on the device).",
                 evidence=[
                     Hop("the loop over which it adds up", growth.loop.site),

@@ -596,6 +596,46 @@ class MissingTrainMode(Rule):
             """,
             why="A network without mode-dependent layers: eval() is a habit here and changes nothing.",
         ),
+        Example(
+            """
+            from enum import Enum
+
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class Phase(Enum):
+                TRAIN = "train"
+                TEST = "test"
+
+
+            def run(phase, model, loader, optimizer):
+                if phase == Phase.TRAIN:
+                    model.train()
+                else:
+                    model.eval()
+                total = 0.0
+                for x, y in loader:
+                    with torch.set_grad_enabled(phase == Phase.TRAIN):
+                        loss = nn.functional.cross_entropy(model(x), y)
+                    if phase == Phase.TRAIN:
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+                    total += loss.item()
+                return total
+
+
+            model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            loaders = {p: DataLoader(torch.load(p.value), batch_size=16, shuffle=p is Phase.TRAIN) for p in Phase}
+            for epoch in range(5):
+                for phase in Phase:
+                    print(phase, run(phase, model, loaders[phase], optimizer))
+            """,
+            why="One question, asked twice, has one answer.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import numerics
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ class UnsafeOperation(Rule):
     - `log_softmax`, `logsigmoid` and `BCEWithLogitsLoss` compute the same thing safely.
     - Outside of what is differentiated (perplexity, printed entropies) a minus infinity does no harm to the weights.
     - The logarithm of inputs, of parameters or of what cannot be traced is not judged.
+    - Scores that keep within a few units (`10 * tanh(x)`) give no probability of 0.
     - `torch.norm` has a safe derivative at 0.
+
+    It is likely where single probabilities are picked by an index: those of actions that were drawn are not 0, those
+    of true classes can be.
 
     ## What to do
 
@@ -185,6 +189,23 @@ class UnsafeOperation(Rule):
             """,
             why="The original GAN loss on the sigmoid of another file.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 5), nn.Softmax(dim=1))
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+            for x, y in DataLoader(torch.load("grains.pt"), batch_size=32, shuffle=True):
+                picked = net(x).gather(1, y[:, None])
+                loss = -torch.log(picked).mean()  # <-- NN702 likely
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            """,
+            why="The probability of an action that was drawn is not 0, that of a true class can be.",
+        ),
     ]
 
     good = [
@@ -319,6 +340,26 @@ class UnsafeOperation(Rule):
             """,
             why="logsigmoid; the logarithm of the data is a matter of the data.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+            pointer = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 20))
+            gate = nn.Linear(16, 20)
+            optimizer = torch.optim.Adam([*pointer.parameters(), *gate.parameters()])
+            for x, y in torch.load("routes.pt"):
+                p = torch.softmax(10 * torch.tanh(pointer(x)), dim=-1)
+                entropy = -(p * torch.log(p)).sum(-1).mean()
+                q = torch.sigmoid(gate(x))
+                q.data.clamp_(1e-6, 1 - 1e-6)
+                loss = -(y * torch.log(q)).mean() - 0.01 * entropy
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            """,
+            why="Scores that keep within a few units, and numbers that are kept off the edge in place.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
@@ -330,6 +371,7 @@ class UnsafeOperation(Rule):
                 message,
                 advice,
                 evidence=[Hop(_HOPS.get(found.kind, "this can be exactly 0"), found.made or found.site)],
+                confidence=Confidence.CERTAIN if found.certain else Confidence.LIKELY,
             )
 
 

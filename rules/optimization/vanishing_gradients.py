@@ -40,7 +40,7 @@ class VanishingGradients(Rule):
     - Factors of 10 to 100 between first and last layer are ordinary.
     - Embeddings get gradients in the rows that were used only; they are not compared.
 
-    In the source, a model that is trained must be a plain chain with at least 4 hidden sigmoid layers, or 8 of tanh,
+    In the source, a model that is trained must be a plain chain with at least 5 hidden sigmoid layers, or 8 of tanh,
     and neither normalisation nor a shortcut (a sum or a concatenation) on the way. Careful initialisation may still
     save it, so the finding is `likely`.
 
@@ -82,6 +82,8 @@ class VanishingGradients(Rule):
                 nn.Sigmoid(),
                 nn.Linear(64, 64),
                 nn.Sigmoid(),
+                nn.Linear(64, 64),
+                nn.Sigmoid(),
                 nn.Linear(64, 10),
             )
             optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -92,7 +94,7 @@ class VanishingGradients(Rule):
                 loss.backward()
                 optimizer.step()
             """,
-            why="Four hidden sigmoid layers.",
+            why="Five hidden sigmoid layers.",
         ),
         Example(
             """
@@ -146,6 +148,7 @@ class VanishingGradients(Rule):
                     self.blocks = nn.Sequential(
                         nn.Sequential(nn.Linear(9, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid()),
                         nn.Sequential(nn.Linear(32, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid()),
+                        nn.Sequential(nn.Linear(32, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid()),
                         nn.Linear(32, 1),
                     )
                     self.optimizer = torch.optim.SGD(self.blocks.parameters(), lr=0.1, momentum=0.9)
@@ -175,11 +178,12 @@ class VanishingGradients(Rule):
                     self.second = nn.Linear(128, 128)
                     self.third = nn.Linear(128, 128)
                     self.fourth = nn.Linear(128, 128)
+                    self.fifth = nn.Linear(128, 128)
                     self.last = nn.Linear(128, 10)
                     self.activation = nn.Sigmoid()
 
                 def forward(self, x):
-                    for layer in (self.first, self.second, self.third, self.fourth):
+                    for layer in (self.first, self.second, self.third, self.fourth, self.fifth):
                         x = self.activation(layer(x))
                     return self.last(x)
             # file: train.py
