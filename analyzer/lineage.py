@@ -61,8 +61,17 @@ def _sums_over_all(program: Program, root: Root, outermost: LoopNode) -> bool:
 
 def updates(program: Program, loop: LoopNode) -> bool:
     """Whether something in a loop may change weights; gradients alone serve to explain, to attack, and to check."""
-    kinds = {e.kind for body in loop.passes for e in fx.effects(body)}
-    return bool(kinds & {"step", "escape", "edit", "write"}) or program.assigns_data
+    seen = [e for body in loop.passes for e in fx.effects(body)]
+    return any(e.kind in ("step", "escape") or _writes_weights(e) for e in seen) or program.assigns_data
+
+
+def _writes_weights(effect: Effect) -> bool:
+    """Whether something that may be a parameter is changed in place."""
+    options = alternatives(effect.subject) if effect.kind == "edit" else ()
+    return any(type(v) is Obj or (type(v) is Data and v.op in _MAY_BE_WEIGHTS) for v in options)
+
+
+_MAY_BE_WEIGHTS = tensors.CREATES | {".data", ".weight", ".bias", "element", "param", "detach"}
 
 
 def _of_several_kinds(program: Program, value: Value) -> set[Value]:
@@ -201,7 +210,8 @@ def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
     for loop in program.loops:
         backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
         # Pieces of one batch, whose gradients add up to one step, need no order.
-        if not backward or not loop.outer or not updates(program, loop.node):
+        steps = [e for e in fx.effects(loop.body) if e.kind == "step" or _writes_weights(e)]
+        if not backward or not loop.outer or not (steps or program.assigns_data):
             continue
         cuts: dict[Value, Site] = {}
         for effect in backward:
