@@ -349,6 +349,9 @@ def write_item(run: Interpreter, base: Value, index: Value, value: Value, site: 
     options = alternatives(base)
     for option in options:
         held = contents(run, option)
+        if type(held) is Mapping and type(index) is not Const:
+            # Whichever key it is: each value may be this one from here on.
+            held = run.space.mapping([(k, run.space.join(v, value)) for k, v in held.items], held.open)
         if is_module_object(value) and (is_module_object(option) or type(option) is Data):
             run.emit("attach", option, site, inputs=(index, value))
         if type(option) is not Obj or held is None:

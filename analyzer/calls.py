@@ -72,11 +72,15 @@ def _one_of(run: Interpreter, callees: list[Value], args: Arguments, site: Site)
     """A call of one of several things. Which loss it is, say, is known only if all are of one class."""
     classes = {v.cls if type(v) is Obj else None for v in callees}
     undecided = len(classes) > 1
+    undecided_layer = any(access.is_module_object(v) for v in callees)
 
     def arm(callee: Value) -> Value:
         if undecided and type(callee) is Obj and callee.cls in losses.BY_CLASS:
             return loss_call(run, losses.BY_CLASS[callee.cls], callee, args, site, known=False)
-        return call(run, callee, args, site)
+        result = call(run, callee, args, site)
+        if undecided_layer and type(result) is Data:
+            run.notes.unsure.add(result)
+        return result
 
     return run.fork([(None, partial(arm, v)) for v in callees], site, None)
 
@@ -204,7 +208,7 @@ def _finish(run: Interpreter, definition: ir.Def, activation: Activation, site: 
         _forget_modes(run, activation.mark)
         return run.space.data("generator", site, (run.space.join_all(activation.yielded),))
     if not returned:
-        return run.space.none
+        return UNKNOWN if run.dead == "raise" else run.space.none
     return run.space.join_all(returned)
 
 
@@ -421,6 +425,7 @@ def _library_forward(run: Interpreter, obj: Obj, args: Arguments, site: Site) ->
     inputs = tuple(access.frozen(run, v) for _, v in args)
     if head == "torch.nn":
         result = run.space.data(name, site, inputs, obj.arguments)
+        run.notes.layer(result)
         if name in saved.INPLACE_SWITCH and inputs and _writes_input(obj, saved.INPLACE_SWITCH[name]):
             run.edit(inputs[0], site, (), result)
         return result

@@ -46,11 +46,8 @@ def mismatches(program: Program) -> Iterator[Mismatch]:
 
 
 def _certain_layers(program: Program, op: str) -> list[Data]:
-    """Uses of layers where it is known which layer it is: one of several in a list may not be the one that runs."""
-    by_site: dict[Site | None, set[object]] = {}
-    for data in program.operations(op):
-        by_site.setdefault(data.site, set()).add(data.options)
-    return [d for d in program.operations(op) if len(by_site[d.site]) == 1]
+    """Uses of layers where it is known which layer it is, and where an error is not awaited."""
+    return [d for d in program.operations(op) if d not in program.notes.unsure]
 
 
 # ---------------------------------------------------------------------------- the axis of the batch

@@ -34,7 +34,7 @@ class CutOff:
 def cut_losses(program: Program) -> Iterator[CutOff]:
     """Every backward pass that starts from a tensor without a graph."""
     for effect, _ in program.effects("backward"):
-        if effect.grad is not True or type(effect.subject) is not Data:
+        if effect.grad is not True or type(effect.subject) is not Data or effect in program.notes.tried:
             continue
         search = _Search(program)
         if search.carries(effect.subject) is False:
@@ -132,7 +132,8 @@ def _once_had_graph(program: Program, value: Value) -> bool:
 def unreduced(program: Program) -> Iterator[tuple[Effect, Shape, Site | None]]:
     """Backward passes, without a gradient to start from, of what certainly holds more than one number."""
     for effect, _ in program.effects("backward"):
-        if not effect.inputs[1:] and type(effect.subject) is Data and effect.grad is True:
+        sure = effect.grad is True and effect not in program.notes.tried
+        if not effect.inputs[1:] and type(effect.subject) is Data and sure:
             found = _elements(program, effect.subject, 0)
             if found is not None:
                 yield effect, found[0], program.site_of(found[1])

@@ -51,7 +51,7 @@ def _edited(program: Program, root: Root) -> Iterator[Broken]:
     edits: dict[object, tuple[int, Effect]] = {}
     backwards: list[tuple[int, Effect]] = []
     for number, effect in enumerate(root.effects):
-        if effect.kind in _EDITS and effect.grad is True:
+        if effect.kind in _EDITS and effect.grad is True and effect not in program.notes.tried:
             edits.setdefault((effect.site, effect.context), (number, effect))
         elif effect.kind == "backward" and effect.grad is True:
             backwards.append((number, effect))

@@ -219,6 +219,7 @@ class Interpreter:
         self.inside_forward = 0
         self.notes.assumed.clear()
         self.notes.bases.clear()
+        self.notes.trials.clear()
         self.running.clear()
         self.steps = 0
         self.building = []
@@ -510,7 +511,14 @@ def _loop(run: Interpreter, s: ir.Loop, frame: Frame) -> None:
 def _unrolled(s: ir.Loop, items: tuple[Value, ...]) -> int:
     """How many items are run one by one: more where they are layers that are called in turn."""
     inner = any(type(statement) is ir.Loop for statement in s.body)
-    return MAX_LAYERS if not inner and all(map(access.is_module_object, items)) else MAX_UNROLL
+    return MAX_LAYERS if not inner and all(map(_is_layer, items)) else MAX_UNROLL
+
+
+def _is_layer(item: Value) -> bool:
+    """A module, alone or numbered or named (``enumerate``, ``named_children``)."""
+    if type(item) is Items and len(item.items) == 2:
+        return type(item.items[0]) is Const and access.is_module_object(item.items[1])
+    return access.is_module_object(item)
 
 
 def _exact_loop(run: Interpreter, s: ir.Loop, frame: Frame, iterable: Value, items: tuple[Value, ...]) -> None:
@@ -692,7 +700,12 @@ def _negated(flag: Value, before: bool | None) -> bool | None:
 def _try(run: Interpreter, s: ir.Try, frame: Frame) -> None:
     finals = run.activation.finals
     finals.append(lambda: run.execute(s.final, frame))
+    begun = len(run.block)
+    run.notes.trials.append([])
     run.execute(s.body, frame)
+    results = run.notes.trials.pop()
+    if any(s.handlers):
+        run.notes.attempted(run.block[begun:], results)
     if run.dead is None:
         run.execute(s.orelse, frame)
     died, run.dead = run.dead, None

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..rules.finding import Site
+from .effects import Block, Effect, effects, kinds_in
 from .values import Data, Obj, Value
 
 Conditions = tuple[tuple[Value, bool], ...]
@@ -30,6 +31,12 @@ class Notes:
     """Modules on which the constructor of ``nn.Module`` (or code that cannot be seen) was run."""
     premature: dict[Obj, tuple[str, Site]] = field(default_factory=dict)
     """Modules that were given a layer or parameter before that: its name and place."""
+    unsure: set[Data] = field(default_factory=set)
+    """What layers give that may not be the ones that are called, or that are called to see whether it works."""
+    tried: set[Effect] = field(default_factory=set)
+    """Effects inside a ``try`` that makes no step: an error there is awaited."""
+    trials: list[list[Data]] = field(default_factory=list)
+    """What layers gave in each ``try`` that is running."""
     read: set[tuple[Value, str]] = field(default_factory=set)
     """Attributes that were read: (object, name)."""
     unpacked: dict[Value, int] = field(default_factory=dict)
@@ -57,6 +64,17 @@ class Notes:
         """Whether ``obj`` is made under a condition that its ``holder`` is not made under: perhaps it has it."""
         always = self.made_under.get(holder, ())
         return any(type(c) is Data and (c, held) not in always for c, held in self.made_under.get(obj, ()))
+
+    def layer(self, result: Data) -> None:
+        """A layer of a library was called."""
+        for trial in self.trials:
+            trial.append(result)
+
+    def attempted(self, block: Block, results: list[Data]) -> None:
+        """A ``try`` has ended: without a step in it, it was there to see what happens."""
+        if "step" not in kinds_in(block):
+            self.unsure.update(results)
+            self.tried.update(effects(block))
 
     def operation(self, data: Data) -> None:
         """An operation takes place here."""

@@ -425,6 +425,8 @@ def schedulers_never_stepped(program: Program) -> Iterator[tuple[Obj, Effect]]:
             continue
         if type(optimizer) is not Obj or program.leaves(scheduler):
             continue
+        if program.is_stepped_by_name(scheduler):
+            continue
         if any(type(v) is Obj and program.is_scheduler(v) and v.argument("optimizer") is optimizer for v in stepped):
             continue
         step = next((e for e, _ in program.effects("step") if e.subject is optimizer), None)

@@ -106,6 +106,20 @@ def words_outside_constructors(files: list[ir.FileIR]) -> frozenset[str]:
     return frozenset(found)
 
 
+def owners_of_calls(definition: ir.Def, method: str) -> set[str]:
+    """The last names of what a function calls a method of this name on."""
+    found: set[str] = set()
+    queue: list[object] = list(definition.body) if method in definition.words else []
+    while queue:
+        node = queue.pop()
+        if type(node) is ir.Call and type(node.func) is ir.Attribute and node.func.name == method:
+            base = node.func.base
+            found.add(base.name if type(base) is ir.Attribute else base.id if type(base) is ir.Name else "")
+        if isinstance(node, tuple):
+            queue.extend(part for part in node if isinstance(part, tuple))
+    return found
+
+
 def _collect(node: object, found: set[str]) -> None:
     if isinstance(node, ir.Def):
         if node.name != "__init__":

@@ -29,6 +29,7 @@ from .values import (
     Class,
     Const,
     Data,
+    Function,
     Mapping,
     Obj,
     Union,
@@ -765,6 +766,14 @@ class Program:
     def entries(self) -> Sequence[transforms.Entry]:
         """Images of known range that enter a model."""
         return list(transforms.entries(self))
+
+    def is_stepped_by_name(self, scheduler: Obj) -> bool:
+        """Whether a method of the object that holds it calls ``step`` on it, be it where nothing came by."""
+        for (owner, name), _ in self.assignments():
+            if type(owner) is Obj and isinstance(owner.cls, Class) and self.attribute(owner, name) is scheduler:
+                methods = [v for cls in owner.cls.ancestors() for v in cls.attributes.values() if type(v) is Function]
+                return any(name in parts.owners_of_calls(m.definition, "step") for m in methods)
+        return False
 
     @cached_property
     def assigns_data(self) -> bool:
