@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CLASS_BODY: frozenset[str] = frozenset(("<class body>",))
 _BUILTINS = frozenset(dir(builtins))
-MAX_EXACT = 8
+MAX_EXACT = 32
 MAX_NESTING = 6
 
 

@@ -72,14 +72,13 @@ def _one_of(run: Interpreter, callees: list[Value], args: Arguments, site: Site)
     """A call of one of several things. Which loss it is, say, is known only if all are of one class."""
     classes = {v.cls if type(v) is Obj else None for v in callees}
     undecided = len(classes) > 1
-    undecided_layer = any(access.is_module_object(v) for v in callees)
 
     def arm(callee: Value) -> Value:
         if undecided and type(callee) is Obj and callee.cls in losses.BY_CLASS:
             return loss_call(run, losses.BY_CLASS[callee.cls], callee, args, site, known=False)
+        run.notes.trials.append([])
         result = call(run, callee, args, site)
-        if undecided_layer and type(result) is Data:
-            run.notes.unsure.add(result)
+        run.notes.unsure.update(run.notes.trials.pop())
         return result
 
     return run.fork([(None, partial(arm, v)) for v in callees], site, None)

@@ -36,7 +36,7 @@ class Notes:
     tried: set[Effect] = field(default_factory=set)
     """Effects inside a ``try`` that makes no step: an error there is awaited."""
     trials: list[list[Data]] = field(default_factory=list)
-    """What layers gave in each ``try`` that is running."""
+    """What layers gave in each ``try``, and each arm of a call of one of several, that is running."""
     read: set[tuple[Value, str]] = field(default_factory=set)
     """Attributes that were read: (object, name)."""
     unpacked: dict[Value, int] = field(default_factory=dict)
