@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
+from . import ir
 from .knowledge import tensors
 from .values import Class, Const, Data, Function, Sequence, Value, alternatives, is_none
 
@@ -53,6 +54,7 @@ def _arguments(cls: Class, forward: Function) -> tuple[int, int] | None:
     if any(p.kind != "positional" for p in params):
         return None
     context = 0 if cls.find("setup_context") is not None else 1
+    context += any(type(d) is ir.Name and d.id == "classmethod" for d in forward.definition.decorators)
     return sum(p.default is None for p in params) - context, len(params) - context
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import splits
+from . import gradients, splits
 from .effects import Effect, LoopNode
 from .knowledge import preprocessing, splitting, tensors, training
 from .values import Class, Const, Data, Function, Obj, Sequence, Union, Value, alternatives, constant, is_none
@@ -429,6 +429,8 @@ def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterat
     What is cut along several axes may be an image: there (not ``rows``) the statistic must name the axis of the rows.
     """
     history = set(program.history(value, into_objects=True, through_unseen=False))
+    if any(_is_computed(v) for v in history):
+        return  # what is cut apart is what a network gave
     for data, statistic in normalisations(program):
         whole = statistic.inputs[0]
         if not rows and _axis(statistic) is None:
@@ -440,6 +442,11 @@ def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterat
         ):
             assert statistic.site is not None
             yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
+
+
+def _is_computed(value: Value) -> bool:
+    """Whether a network, or one of its layers, gave a value."""
+    return type(value) is Data and (value.op in ("output", "torchvision.models") or gradients.is_layer(value.op))
 
 
 def _has_samples_of(value: Value, whole: Value) -> bool:

@@ -86,9 +86,8 @@ def _clash(before: list[Step], step: Step, later: list[Step]) -> Mistake | None:
 
 def _completes(first: Step, second: Step) -> bool:
     """Whether two steps are halves of one, as in turning an image back: the one only scales, or the other moves."""
-    mean, _ = normalisation(first)
-    _, std = normalisation(second)
-    return (mean is not None and not any(mean)) or (std is not None and set(std) == {1.0})
+    both = normalisation(first), normalisation(second)
+    return any((mean is not None and not any(mean)) or (std is not None and set(std) == {1.0}) for mean, std in both)
 
 
 def _torchvision_clash(before: list[Step], step: Step, later: list[Step]) -> Mistake | None:

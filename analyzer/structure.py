@@ -135,7 +135,11 @@ _ADVICE = {
 def unregistered(program: Program) -> Iterator[Hidden]:
     """Containers of modules with parameters, and trainable tensors, in plain attributes that other methods use."""
     owned = {m for o in program.objects if program.is_optimizer(o) for m in program.optimizer_owners(o)[0]}
-    registered = {child for o in program.objects if program.is_module(o) for _, child in program.children(o)}
+    modules = [o for o in program.objects if program.is_module(o)]
+    registered = {child for o in modules for _, child in program.children(o)}
+    registered |= {
+        v for o in modules for _, held in program.attributes(o) for v in alternatives(held) if _is_parameter(v)
+    }
     known = owned | registered
     for obj in program.objects:
         if not (program.is_module(obj) and isinstance(obj.cls, Class)) or obj.cls.open or not program.untouched(obj):
@@ -150,6 +154,10 @@ def unregistered(program: Program) -> Iterator[Hidden]:
                 found = _hidden(program, obj, name, option, known)
                 if found is not None and _used_elsewhere(obj.cls, name):
                     yield found
+
+
+def _is_parameter(value: Value) -> bool:
+    return type(value) is Obj and value.cls == "torch.nn.Parameter"
 
 
 def _registers_unseen(program: Program, obj: Obj) -> bool:

@@ -602,6 +602,28 @@ class GraphKeptAlive(Rule):
             """,
             why="The containers live for one step only; what lives longer is overwritten.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Linear(10, 1)
+            optimizer = torch.optim.Adam(model.parameters())
+            total = 0.0
+            for x, y in DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True):
+                error = model(x).squeeze(1) - y
+                losses = {"loss": error.pow(2).mean(), "mae": error.abs().mean()}
+                optimizer.zero_grad()
+                losses["loss"].backward()
+                optimizer.step()
+                for name, value in losses.items():
+                    losses[name] = value.item()
+                total += losses["loss"]
+            print(total)
+            """,
+            why="Numbers have taken the place of the tensors.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -559,6 +559,49 @@ class SchedulerOrder(Rule):
             """,
             why="A resumed run catches up with the epochs that it has had.",
         ),
+        Example(
+            """
+            # file: base.py
+            class Trainer:
+                def __init__(self):
+                    self.warmup = None
+                    self.scheduler = None
+                    self.build()
+
+                def build(self):
+                    raise NotImplementedError
+
+                def fit(self, loader, epochs):
+                    for epoch in range(epochs):
+                        for batch in loader:
+                            self.train_step(batch)
+                            if self.warmup:
+                                with self.warmup.dampening():
+                                    self.scheduler.step()
+            # file: train.py
+            import torch
+            from torch import nn
+
+            from base import Trainer
+
+
+            class Classifier(Trainer):
+                def build(self):
+                    self.model = nn.Linear(8, 3)
+                    self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+                    self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones=[1000, 2000])
+
+                def train_step(self, batch):
+                    x, y = batch
+                    self.optimizer.zero_grad()
+                    nn.functional.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+
+
+            Classifier().fit(torch.load("batches.pt"), 10)
+            """,
+            why="The base class steps it where it warms up.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -252,6 +252,18 @@ class FaultyCustomLoss(Rule):
             """,
             why="Other operations that give one number.",
         ),
+        Example(
+            """
+            import torch
+
+            x = torch.randn(3)
+            try:
+                x.backward()
+            except RuntimeError as error:
+                print(error)
+            """,
+            why="Shown on purpose.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

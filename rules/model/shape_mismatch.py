@@ -317,6 +317,25 @@ class ShapeMismatch(Rule):
             """,
             why="Many layers, one after the other.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+            model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+            try:
+                model(torch.randn(4, 100))
+            except RuntimeError as error:
+                print("caught:", error)
+
+            deep = nn.Sequential(*[layer for _ in range(20) for layer in (nn.Linear(64, 64), nn.ReLU())])
+            x = torch.randn(1, 64)
+            for number, layer in enumerate(deep):
+                x = layer(x)
+                print(number, x.shape)
+            """,
+            why="An error that is asked for, and layers of which one at a time is taken.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -681,6 +681,39 @@ class UnregisteredSubmodule(Rule):
             """,
             why="The list is a second way to layers that are registered under names.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Cross(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.kernel = nn.Parameter(torch.empty(width, width))
+                    nn.init.xavier_normal_(self.kernel)
+
+                def forward(self, x):
+                    return x * (x @ self.kernel)
+
+
+            class Ranker(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.penalised = []
+                    self.cross = Cross(width)
+                    self.out = nn.Linear(width, 1)
+                    self.penalised.append((self.cross.kernel, 1e-4))
+                    self.penalised.append((self.out.weight, 1e-5))
+
+                def penalty(self):
+                    return sum(factor * weight.pow(2).sum() for weight, factor in self.penalised)
+
+                def forward(self, x):
+                    return self.out(self.cross(x))
+            """,
+            why="A list of what is registered elsewhere, for the penalty.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

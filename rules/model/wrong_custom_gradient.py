@@ -282,6 +282,39 @@ class WrongCustomGradient(Rule):
             """,
             why="A small automatic differentiation of one's own.",
         ),
+        Example(
+            """
+            import torch
+            from torch.autograd import Function
+
+
+            class Mix(Function):
+                @classmethod
+                def forward(cls, ctx, one, other, gate):
+                    ctx.save_for_backward(gate)
+                    return one * gate + other * (1 - gate)
+
+                @classmethod
+                def backward(cls, ctx, grad):
+                    (gate,) = ctx.saved_tensors
+                    return grad * gate, grad * (1 - gate), None
+
+
+            class Pool(Function):
+                def __init__(self, height):
+                    self.height = height
+                    self.size = None
+
+                def forward(self, features, boxes):
+                    self.size = features.size()
+                    return features.new(boxes.size(0), self.height).zero_()
+
+                def backward(self, grad):
+                    assert self.size is not None
+                    return grad.new(*self.size).zero_(), None
+            """,
+            why="A class method has its class in front of the context.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

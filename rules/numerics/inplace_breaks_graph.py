@@ -382,6 +382,18 @@ class InplaceBreaksGraph(Rule):
             """,
             why="Inputs are edited before use, the sum starts with a number, and a product makes a new tensor.",
         ),
+        Example(
+            """
+            import torch
+
+            leaf = torch.randn(10, requires_grad=True)
+            try:
+                leaf.add_(1)
+            except RuntimeError as error:
+                print(error)
+            """,
+            why="Shown on purpose.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

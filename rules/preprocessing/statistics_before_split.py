@@ -800,6 +800,37 @@ class StatisticsBeforeSplit(Rule):
             """,
             why="Past and future of one window are no training and test part.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class Mask(nn.Module):
+                def forward(self, x):
+                    weight = (torch.rand(x.shape[-1]) > 0.1).float()
+                    weight = weight / weight.mean()
+                    return x * weight
+
+
+            net = nn.Sequential(nn.Linear(40, 64), Mask(), nn.ReLU(), nn.Linear(64, 10))
+            optimizer = torch.optim.Adam(net.parameters())
+            confidence = []
+            for x, y in DataLoader(torch.load("train.pt"), batch_size=64, shuffle=True):
+                noisy = torch.cat([x, x + 0.1 * torch.randn_like(x)])
+                scores = net(noisy)
+                loss = nn.functional.cross_entropy(scores[: len(x)], y)
+                loss = loss + nn.functional.mse_loss(scores[: len(x)], scores[len(x) :])
+                confidence.append(scores.detach().softmax(1).max(1).values)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            confidence = torch.cat(confidence)
+            confidence = (confidence - confidence.min()) / (confidence.max() - confidence.min())
+            """,
+            why="What a network gives is cut apart, and no data.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

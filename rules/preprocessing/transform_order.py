@@ -339,6 +339,21 @@ class TransformOrder(Rule):
             """,
             why="Two steps that turn a normalised image back.",
         ),
+        Example(
+            """
+            from torchvision import transforms
+
+            MEAN, STD = [0.43, 0.43, 0.40], [0.2, 0.2, 0.2]
+            prepare = transforms.Compose(
+                [
+                    transforms.ToTensor(),
+                    transforms.Normalize(MEAN, [1.0, 1.0, 1.0]),
+                    transforms.Normalize([0, 0, 0], STD),
+                ]
+            )
+            """,
+            why="First moved, then scaled: one normalisation in two steps.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
