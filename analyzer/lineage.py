@@ -39,8 +39,8 @@ def find_training_loaders(program: Program) -> Iterator[tuple[Obj, Site]]:
                 continue
             outermost = (*loop.outer, loop.node)[0]
             if outermost not in summing:
-                summing[outermost] = _sums_over_all(program, loop.root, outermost)
-            if summing[outermost] or not updates(program, outermost):
+                summing[outermost] = _sums_over_all(program, loop.root, outermost) or not updates(program, outermost)
+            if summing[outermost]:
                 continue
             mixed = _of_several_kinds(program, effect.subject)
             read_here = _read_by(program, loop)
@@ -209,9 +209,10 @@ def batches_in_file_order(program: Program) -> Iterator[SlicedBatches]:
     """Loops that train on ``x[i:i + size]`` and ``y[i:i + size]``, or on ``x.split(size)``, in stored order."""
     for loop in program.loops:
         backward = [e for e in program.own_effects(loop) if e.kind == "backward"]
+        if not backward or not loop.outer:
+            continue
         # Pieces of one batch, whose gradients add up to one step, need no order.
-        steps = [e for e in fx.effects(loop.body) if e.kind == "step" or _writes_weights(e)]
-        if not backward or not loop.outer or not (steps or program.assigns_data):
+        if not program.assigns_data and not any(e.kind == "step" or _writes_weights(e) for e in fx.effects(loop.body)):
             continue
         cuts: dict[Value, Site] = {}
         for effect in backward:

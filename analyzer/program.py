@@ -127,6 +127,11 @@ class Program:
         return [loop for root in self.roots for loop in _loops(root.block, (), root)]
 
     @cached_property
+    def innermost_loops(self) -> dict[Effect, Loop]:
+        """Each backward pass that is in a loop -> the innermost one."""
+        return {e: loop for loop in self.loops for e in self.own_effects(loop) if e.kind == "backward"}
+
+    @cached_property
     def training_loops(self) -> Sequence[TrainingLoop]:
         """The innermost loops that backpropagate, one a site."""
         found: dict[Site, str] = {}

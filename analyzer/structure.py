@@ -254,7 +254,7 @@ def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[V
             continue
         behind = program.differentiable(backward.subject)
         made_by = [v.inputs[0] for v in behind if type(v) is Data and v.op == "output"]
-        if not any(m in owned for m in made_by) and not _is_stepped(program, root, backward):
+        if not any(m in owned for m in made_by) and not _is_stepped(program, backward):
             continue  # gradients to look at, of a network that nothing trains here
         for module in made_by:
             if type(module) is not Obj or module in reported or module not in passes:
@@ -265,12 +265,10 @@ def _unowned(program: Program, root: Root, optimizers: list[Value], owned: set[V
                 yield Unowned(missing, optimizers[0], backward)
 
 
-def _is_stepped(program: Program, root: Root, backward: Effect) -> bool:
+def _is_stepped(program: Program, backward: Effect) -> bool:
     """Whether an optimizer steps in the innermost loop around a backward pass."""
-    around = [loop for loop in program.loops if loop.root is root and backward in fx.effects(loop.body)]
-    innermost = max(around, key=lambda loop: len(loop.outer), default=None)
-    seen = fx.effects(innermost.body) if innermost is not None else iter(())
-    return any(e.kind == "step" for e in seen)
+    loop = program.innermost_loops.get(backward)
+    return loop is not None and any(e.kind == "step" for e in fx.effects(loop.body))
 
 
 def _missing(program: Program, module: Obj, owned: set[Value]) -> list[Obj]:

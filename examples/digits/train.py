@@ -50,7 +50,7 @@ def main() -> None:
 
     torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
     torch.manual_seed(args.seed)
-    train_loader, test_loader = make_loaders(seed=args.seed)
+    train_loader, test_loader = make_loaders()
     trainer = Trainer(build_model(args.depth), args.learning_rate)
     for epoch in range(args.epochs):
         loss = trainer.train_epoch(train_loader)
