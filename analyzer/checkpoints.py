@@ -35,12 +35,13 @@ def kept_by_reference(program: Program) -> Iterator[LiveState]:
     seen: set[object] = set()
     for root in program.roots:
         states = _states(program, root)
-        used = {v for e in root.effects if e.kind in ("restore", "save") for v in _used(e, states)}
-        for state in used:
+        uses = [e for e in root.effects if e.kind in ("restore", "save")]
+        for state in dict.fromkeys(v for e in uses for v in _used(e, states)):
             snapshots = states[state]
             if snapshots[0].site in seen or program.uses(state) - READS:
                 continue
-            found = _outlived(program, root, state)
+            alike = {v for e in uses for place in _places(e) if state in place for v in place}
+            found = _outlived(program, root, state, alike)
             if found is not None:
                 seen.add(snapshots[0].site)
                 yield found
@@ -63,6 +64,16 @@ def _used(effect: Effect, states: dict[Value, list[Effect]]) -> list[Value]:
     return [v for v in _parts(effect.subject) if v in states]
 
 
+def _places(effect: Effect) -> Iterator[tuple[Value, ...]]:
+    """What may stand at each place of what is saved or restored."""
+    queue = [effect.subject if effect.kind == "save" else effect.inputs[0]]
+    while queue:
+        options = alternatives(queue.pop())
+        yield options
+        for v in options:
+            queue += [item for _, item in v.items] if type(v) is Mapping else v.items if type(v) is Items else ()
+
+
 def _parts(value: Value) -> Iterator[Value]:
     for v in alternatives(value):
         yield v
@@ -74,13 +85,13 @@ def _parts(value: Value) -> Iterator[Value]:
                 yield from _parts(item)
 
 
-def _outlived(program: Program, root: Root, state: Value) -> LiveState | None:
-    """A use of the state that steps separate from the taking of it."""
+def _outlived(program: Program, root: Root, state: Value, alike: set[Value]) -> LiveState | None:
+    """A use of the state that steps separate from the taking of it, or of what is used in its stead (``alike``)."""
     states = {state: [state]}
 
     def keep(effect: Effect) -> bool:
         if effect.kind == "snapshot":
-            return effect.result is state
+            return effect.result in alike
         if effect.kind == "step":
             return not program.is_scheduler(effect.subject)
         return state in _used(effect, states)  # type: ignore[arg-type]
@@ -93,7 +104,9 @@ def _outlived(program: Program, root: Root, state: Value) -> LiveState | None:
                 taken, step = effect, None
             elif effect.kind == "step":
                 step = step or effect
-            elif taken is not None and step is not None and not _taken_anew(root, taken, effect):
+            elif taken is None or step is None or taken.result is not state:
+                continue
+            elif not _taken_anew(root, taken, effect):
                 return LiveState(taken, step, effect)
     return None
 

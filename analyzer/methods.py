@@ -302,6 +302,7 @@ def _register(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Va
     values = [v for _, v in args]
     if len(values) >= 2 and type(values[0]) is Const and isinstance(values[0].value, str):
         access.write_attribute(run, owner, values[0].value, values[1], site)
+        run.notes.registered.add((owner, values[0].value))
     elif len(values) >= 2:
         register_dynamically(run, owner, values[1])
     return run.space.none

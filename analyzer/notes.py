@@ -31,6 +31,8 @@ class Notes:
     """Modules on which the constructor of ``nn.Module`` (or code that cannot be seen) was run."""
     premature: dict[Obj, tuple[str, Site]] = field(default_factory=dict)
     """Modules that were given a layer or parameter before that: its name and place."""
+    registered: set[tuple[Value, str]] = field(default_factory=set)
+    """Attributes that were given by ``register_buffer`` and its like."""
     unsure: set[Data] = field(default_factory=set)
     """What layers give that may not be the ones that are called, or that are called to see whether it works."""
     tried: set[Effect] = field(default_factory=set)

@@ -118,8 +118,8 @@ def setting(data: Data, name: str, position: int) -> Value | None:
 
 
 def _argument(data: Data, name: str, position: int) -> Value | None:
-    """An argument of an operation (``position`` counts the tensor as 0)."""
-    return data.option(name, position)
+    """An argument of an operation (``position`` counts the tensor as 0); ``axis`` is torch's other name for ``dim``."""
+    return data.option(name, position) or (data.option("axis") if name == "dim" else None)
 
 
 def integer(value: Value | None) -> int | None:

@@ -148,7 +148,7 @@ def unregistered(program: Program) -> Iterator[Hidden]:
             continue
         for name, held in program.attributes(obj):
             options = [v for v in alternatives(held) if type(v) in (Data, Sequence, Mapping)]
-            if name.startswith("$") or not options:
+            if name.startswith("$") or not options or (obj, name) in program.notes.registered:
                 continue
             for option in options:
                 found = _hidden(program, obj, name, option, known)

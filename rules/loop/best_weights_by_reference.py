@@ -451,6 +451,50 @@ class BestWeightsByReference(Rule):
             """,
             why="A deep copy of a dict copies the states in it.",
         ),
+        Example(
+            """
+            import argparse
+
+            import torch
+            from torch import nn
+
+
+            class Half(nn.Module):
+                def __init__(self, module):
+                    super().__init__()
+                    self.module = module.half()
+
+                def forward(self, x):
+                    return self.module(x.half()).float()
+
+                def state_dict(self, *args, **kwargs):
+                    return self.module.state_dict(*args, **kwargs)
+
+
+            def save(model, optimizer, step):
+                state = {"step": step}
+                state["model"] = model.state_dict()
+                state["optimizer"] = optimizer.state_dict()
+                torch.save(state, f"{step}.pt")
+
+
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--half", action="store_true")
+            args = parser.parse_args()
+            model = nn.Linear(8, 2)
+            if args.half:
+                model = Half(model)
+            optimizer = torch.optim.Adam(model.parameters())
+            for step, (x, y) in enumerate(torch.load("batches.pt")):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                if step % 100 == 0:
+                    save(model, optimizer, step)
+            save(model, optimizer, step)
+            """,
+            why="Saved in the call that takes it, whichever model it is.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

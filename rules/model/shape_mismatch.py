@@ -336,6 +336,29 @@ class ShapeMismatch(Rule):
             """,
             why="An error that is asked for, and layers of which one at a time is taken.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Dense(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first = nn.Conv2d(3, 8, 3, padding=1)
+                    self.second = nn.Conv2d(8, 8, 3, padding=1)
+                    self.last = nn.Conv2d(24, 4, 1)
+
+                def forward(self, x):
+                    a = self.first(x)
+                    b = self.second(a)
+                    return self.last(torch.cat([a, b, a], axis=1))
+
+
+            Dense()(torch.rand(2, 3, 16, 16))
+            """,
+            why="The axis goes by either name.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

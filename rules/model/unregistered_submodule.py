@@ -714,6 +714,24 @@ class UnregisteredSubmodule(Rule):
             """,
             why="A list of what is registered elsewhere, for the penalty.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Prototypes(nn.Module):
+                def __init__(self, classes, width):
+                    super().__init__()
+                    centres = torch.zeros(classes, width, requires_grad=True)
+                    self.register_buffer("centres", centres)
+                    self.body = nn.Linear(width, width)
+
+                def forward(self, x):
+                    return torch.cdist(self.body(x), self.centres)
+            """,
+            why="A buffer is moved and saved.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
