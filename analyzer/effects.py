@@ -106,6 +106,21 @@ def effects(block: Block) -> Iterator[Effect]:
             yield from effects(node.body)
 
 
+def files(block: Block) -> set[str]:
+    """The files of all effects below a block, and of the functions that it calls."""
+    found: set[str] = set()
+    for node in block:
+        if type(node) is Effect:
+            found.add(node.site.file)
+        elif type(node) is BranchNode:
+            found = found.union(*(files(arm) for _, arm in node.arms))
+        elif type(node) is LoopNode:
+            found = found.union(*map(files, node.passes))
+        elif type(node) is CallNode:
+            found |= files(node.body) | {node.function.frame.module.filename}
+    return found
+
+
 def branches(block: Block) -> Iterator[BranchNode]:
     """Every branch of a block and of the functions that it calls, outer ones first; not those of inner loops."""
     for node in block:

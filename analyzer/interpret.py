@@ -15,7 +15,7 @@ from typing import Any
 
 from ..rules.finding import Site
 from . import access, calls, expressions, ir
-from .effects import Block, BranchNode, Effect, Exit, LoopNode, effects, kinds_in
+from .effects import Block, BranchNode, Effect, Exit, LoopNode, effects, files, kinds_in
 from .knowledge import modules, training
 from .notes import Notes
 from .scopes import Activation, Frame, ModuleScope
@@ -80,6 +80,11 @@ class Root:
     def effects(self) -> tuple[Effect, ...]:
         """All that it does, in order of appearance."""
         return tuple(effects(self.block))
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """The files of the code that runs in it."""
+        return frozenset({self.filename} | files(self.block))
 
 
 def _is_not_forward(value: Value) -> bool:

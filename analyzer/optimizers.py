@@ -132,10 +132,6 @@ def choices(program: Program) -> Iterator[tuple[Obj, str]]:
 
 def unclipped_recurrences(program: Program) -> Iterator[tuple[Effect, Data]]:
     """Backward passes through a recurrent layer in code that limits no gradient: (backward, the layer's call)."""
-    if program.operations(".grad") or program.grads_written or program.effects("clip"):
-        return
-    if program.operations("register_hook") or program.users_of("clip_grad_norm_"):
-        return
     for root in program.roots:
         seen = root.effects
         steps = [e for e in seen if e.kind == "step" and program.is_optimizer(e.subject)]
@@ -145,9 +141,16 @@ def unclipped_recurrences(program: Program) -> Iterator[tuple[Effect, Data]]:
         for backward in seen:
             if backward.kind == "backward" and backward.intact:
                 layer = next((v for v in program.differentiable(backward.subject) if _is_recurrent(v)), None)
-                if type(layer) is Data:
+                if type(layer) is Data and not program.mentions(root, _LIMITS):
                     yield backward, layer
                     break
+
+
+_LIMITS = frozenset(
+    """grad clip_grad_norm_ clip_grad_norm clip_grad_value_ clip_gradients gradient_clip_val max_grad_norm
+    register_hook""".split()
+)
+"""Names of what reads, limits or rewrites gradients."""
 
 
 def _is_recurrent(value: Value) -> bool:

@@ -531,10 +531,9 @@ class Program:
         """Modules whose parameters an expression holds, as far as they are known; the module itself for a module."""
         return self.owners(parameters)[0] | {parameters}
 
-    @cached_property
-    def grads_written(self) -> bool:
-        """Whether some ``.grad`` is assigned by hand."""
-        return any(name == "grad" for _, name in self._run.assigned)
+    def mentions(self, root: Root, words: frozenset[str]) -> bool:
+        """Whether the files of the code that runs in a root hold one of these identifiers."""
+        return any(file.filename in root.files and not words.isdisjoint(file.words) for file in self._run.files)
 
     def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
         """Whose parameters an optimizer was given, and whether that is all."""

@@ -129,7 +129,7 @@ class Unused:
 
 def never_stepped(program: Program) -> Iterator[Unused]:
     """Loops that clear and compute gradients in every pass, for an optimizer that is never stepped."""
-    if _reads_gradients(program) or program.named_only("step"):
+    if program.named_only("step"):
         return
     for loop in program.loops:
         if loop.node.exact or len(loop.node.passes) < 2:
@@ -141,7 +141,7 @@ def never_stepped(program: Program) -> Iterator[Unused]:
                 continue
             reach = program.reach(optimizer, loop.root)
             backward = next((e for e in own if e.kind == "backward" and reach.backward(e.subject)), None)
-            if backward is not None:
+            if backward is not None and not program.mentions(loop.root, _BY_HAND):
                 yield Unused(backward, optimizer, zero, type(optimizer) is Obj)
 
 
@@ -156,21 +156,13 @@ def _stepped_somewhere(program: Program, root: Root, optimizer: Value) -> bool:
     return False
 
 
-def _reads_gradients(program: Program) -> bool:
-    """Whether gradients are read or written by hand somewhere: an update need no optimizer then."""
-    return bool(program.operations(".grad")) or program.grads_written
-
-
 def never_differentiated(program: Program) -> Iterator[Unused]:
     """Loops that clear and step an optimizer and compute a loss, in code that nowhere computes a gradient."""
-    if program.effects("backward") and _reads_gradients(program):
-        return
-    by_hand = [v for op in _BY_HAND for v in program.operations(op)]
     for loop in program.loops:
         own = program.own_effects(loop)
         steps = [e for e in own if e.kind == "step" and _plain_optimizer(program, e.subject) and _plain_step(e)]
         losses = [e for e in own if e.kind == "loss" and e.grad is True]
-        if not steps or not losses or by_hand or program.grads_written:
+        if not steps or not losses or program.mentions(loop.root, _BY_HAND):
             continue
         if any(e.kind == "backward" for e in fx.effects(loop.root.block)) or program.named_only("backward"):
             continue
@@ -180,7 +172,8 @@ def never_differentiated(program: Program) -> Iterator[Unused]:
             yield Unused(steps[0], optimizer, zero, True)
 
 
-_BY_HAND = ("torch.autograd.grad", "autograd.grad", "grad", "jacobian", "vjp", "value_and_grad")
+_BY_HAND = frozenset(("grad", "jacobian", "vjp", "value_and_grad"))
+"""Names of gradients, and of what computes them: an update may be made by hand, or gradients only be looked at."""
 
 
 def _plain_optimizer(program: Program, value: Value) -> bool:
