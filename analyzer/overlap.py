@@ -39,18 +39,24 @@ class Overlap:
 def overlaps(program: Program) -> Iterator[Overlap]:
     """Loaders that drive the selection, or that should hold out what was split off, over data that is trained on."""
     yield from _trainers(program)
-    trained = [loader for loader, _ in lineage.training_loaders(program) if _plain(program, loader)]
-    known = {loader for loader, _ in lineage.training_loaders(program)}
-    if len(trained) != len(known) or not trained:
-        return
+    training_loaders = list(lineage.training_loaders(program))
+    known = {loader for loader, _ in training_loaders}
     seen: set[Obj] = set()
     for loader, used, decides in _evaluated(program):
         if loader in known or loader in seen or not _plain(program, loader):
             continue
-        reasons = [_reason(program, other, loader, decides) for other in trained]
-        if all(reasons):
+        trained = _trained_beside(training_loaders, loader, used)
+        reasons = [_reason(program, other, loader, decides) for other in trained if _plain(program, other)]
+        if reasons and len(reasons) == len(trained) and all(reasons):
             seen.add(loader)
             yield Overlap(loader.site, trained[0].site, str(reasons[0]), used)
+
+
+def _trained_beside(training_loaders: list[tuple[Obj, Site]], evaluated: Obj, used: Site) -> list[Obj]:
+    """The loaders that the same script trains on: other scripts of the project are experiments of their own."""
+    files = {evaluated.site.file, used.file}
+    beside = [loader for loader, site in training_loaders if {loader.site.file, site.file} & files]
+    return list(dict.fromkeys(beside or (loader for loader, _ in training_loaders)))
 
 
 def _trainers(program: Program) -> Iterator[Overlap]:

@@ -30,7 +30,7 @@ LARGEST_PROJECT = 150
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one seed: ``found``, ``missed``, ``unclean`` or ``not applied``."""
+    """What became of one seed: ``found``, ``likely``, ``missed``, ``unclean`` or ``not applied``."""
 
     seed: Seed
     verdict: str
@@ -90,11 +90,13 @@ def examine(corpus: Path, seed: Seed) -> Outcome:
         return Outcome(seed, "not applied", repr(error))
     with tempfile.TemporaryDirectory(prefix="nnaudit-mutate-") as folder:
         copied = copy_project(corpus, seed, Path(folder))
-        clean = findings(copied, seed.rule, {})
-        if clean:
-            return Outcome(seed, "unclean", f"already reported: {sorted(clean)}")
+        before = findings(copied, seed.rule, {})
+        if "certain" in before.values():
+            return Outcome(seed, "unclean", f"already reported: {sorted(before)}")
         found = findings(copied, seed.rule, {copied[0]: after})
-    return Outcome(seed, "found", str(sorted(found))) if found else Outcome(seed, "missed")
+    if "certain" in found.values():
+        return Outcome(seed, "found", str(sorted(found)))
+    return Outcome(seed, "likely" if found.keys() - before.keys() else "missed")
 
 
 def copy_project(corpus: Path, seed: Seed, folder: Path) -> tuple[Path, Path]:
@@ -118,16 +120,12 @@ def copy_project(corpus: Path, seed: Seed, folder: Path) -> tuple[Path, Path]:
     return folder / path.relative_to(project), folder / reported.relative_to(project)
 
 
-def findings(files: tuple[Path, Path], rule: str, overlay: Mapping[Path, str]) -> set[str]:
-    """The places of the rule's certain findings in the two files."""
+def findings(files: tuple[Path, Path], rule: str, overlay: Mapping[Path, str]) -> dict[str, str]:
+    """The places of the rule's findings in the two files -> ``certain`` or ``likely``."""
     import nnaudit
 
-    result = nnaudit.scan(sorted(set(files)), select=[rule], overlay=overlay, cache=False)
-    return {
-        f"{Path(finding.place.filename).name}:{finding.place.location.row}"
-        for finding in result.findings
-        if finding.confidence == "certain"
-    }
+    result = nnaudit.scan(sorted(set(files)), select=[rule], overlay=overlay, cache=False, min_confidence="likely")
+    return {f"{Path(f.place.filename).name}:{f.place.location.row}": str(f.confidence) for f in result.findings}
 
 
 def print_table(outcomes: Sequence[Outcome]) -> None:
@@ -135,16 +133,23 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
     by_rule: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_rule[outcome.seed.rule].append(outcome)
-    print("| rule | seeded | found | missed |\n|---|---:|---:|---|")
+    print("| rule | seeded | certain | likely | missed |\n|---|---:|---:|---:|---|")
     for rule in sorted(by_rule):
-        counted = [o for o in by_rule[rule] if o.verdict in ("found", "missed")]
-        missed = "; ".join(f"{_short(o.seed.path)} ({o.seed.what})" for o in counted if o.verdict == "missed")
-        print(f"| {rule} | {len(counted)} | {sum(o.verdict == 'found' for o in counted)} | {missed} |")
-    total = [o for o in outcomes if o.verdict in ("found", "missed")]
-    print(f"| **all** | **{len(total)}** | **{sum(o.verdict == 'found' for o in total)}** | |")
+        missed = "; ".join(f"{_short(o.seed.path)} ({o.seed.what})" for o in by_rule[rule] if o.verdict == "missed")
+        print(f"| {rule} | {' | '.join(map(str, _counts(by_rule[rule])))} | {missed} |")
+    print(f"| **all** | {' | '.join(f'**{n}**' for n in _counts(outcomes))} | |")
     for outcome in outcomes:
-        if outcome.verdict not in ("found", "missed"):
+        if outcome.verdict not in _JUDGED:
             print(f"\n{outcome.verdict}: {outcome.seed.rule} {outcome.seed.path}: {outcome.detail}")
+
+
+_JUDGED = ("found", "likely", "missed")
+
+
+def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
+    """How many seeds were judged, and found as certain and as likely."""
+    verdicts = [o.verdict for o in outcomes if o.verdict in _JUDGED]
+    return len(verdicts), verdicts.count("found"), verdicts.count("likely")
 
 
 def _short(path: str) -> str:
