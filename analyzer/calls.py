@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 10
 MAX_FORKS = 3
+MAX_PARTS = 400
+"""Parts of a module that are asked for their mode."""
 MAX_FORWARD_STEPS = 1_000
 """Steps of one forward pass after which blocks inside blocks are no longer followed: only what comes last matters."""
 
@@ -77,11 +79,20 @@ def _one_of(run: Interpreter, callees: list[Value], args: Arguments, site: Site)
         if undecided and type(callee) is Obj and callee.cls in losses.BY_CLASS:
             return loss_call(run, losses.BY_CLASS[callee.cls], callee, args, site, known=False)
         run.notes.trials.append([])
+        choice = undecided and _is_criterion(run, callee)
+        run.undecided += choice
         result = call(run, callee, args, site)
+        run.undecided -= choice
         run.notes.unsure.update(run.notes.trials.pop())
         return result
 
     return run.fork([(None, partial(arm, v)) for v in callees], site, None)
+
+
+def _is_criterion(run: Interpreter, callee: Value) -> bool:
+    """Whether a module has no layers of its own, as losses have none."""
+    inside = [v for _, v in access.children(run, callee)]
+    return access.is_module_object(callee) and all(type(v) is Obj and v.cls in losses.BY_CLASS for v in inside)
 
 
 def _bound(run: Interpreter, function: Function, args: Arguments) -> tuple[Function, Arguments]:
@@ -136,6 +147,20 @@ def _call_opaque(run: Interpreter, callee: Data, args: Arguments, site: Site) ->
 
 def _mode(cell: Value | None) -> bool | None:
     return cell.value if type(cell) is Const and isinstance(cell.value, bool) else None
+
+
+def _mode_of(run: Interpreter, module: Obj) -> bool | None:
+    """The mode of a module and all its parts; None where parts differ (``self.backbone.eval()``) or it is unknown."""
+    mode = run.state.get(module, MODE)
+    waiting, seen = [module], {module}
+    while waiting and len(seen) < MAX_PARTS:
+        for _, child in access.children(run, waiting.pop()):
+            if type(child) is Obj and child not in seen:
+                if run.state.get(child, MODE) not in (mode, None):
+                    return None
+                seen.add(child)
+                waiting.append(child)
+    return _mode(mode)
 
 
 # ---------------------------------------------------------------------------- project functions
@@ -391,7 +416,7 @@ def _forward_once(run: Interpreter, obj: Obj, forward: Function, args: Arguments
 
 def _forwarded(run: Interpreter, obj: Obj, args: Arguments, site: Site, body: Callable[[], Value]) -> Value:
     """Record the forward pass of the outermost module, and mark what comes out of it."""
-    mode, intact = _mode(run.state.get(obj, MODE)), run.intact(obj)
+    mode, intact = None if run.inside_forward else _mode_of(run, obj), run.intact(obj)
     inputs = tuple(access.frozen(run, v) for _, v in args)
     inner = body() if intact else run.space.data("call", site, (obj, *inputs))
     if run.inside_forward:
@@ -470,7 +495,7 @@ def loss_call(
     inputs = tuple(access.frozen(run, v) for k, v in args if k is None)
     options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None)
     result = run.space.data("loss:" + loss.function, site, inputs, options)
-    intact = known and run.intact(subject) and run.state.get(subject, ESCAPED) is None
+    intact = known and not run.undecided and run.intact(subject) and run.state.get(subject, ESCAPED) is None
     run.emit("loss", subject, site, inputs=inputs, result=result, intact=intact)
     return result
 

@@ -142,6 +142,8 @@ class Interpreter:
         """The number type of the autocast around the present place."""
         self.inside_forward = 0
         self.forward_limit = 0
+        self.undecided = 0
+        """How deep in calls of one of several criteria: which loss is evaluated there was chosen elsewhere."""
         self.forwards: dict[object, Value] = {}
         """Results of forward passes that had no effects."""
         self.touched = False
@@ -221,7 +223,7 @@ class Interpreter:
     def _run_root(self, scope: ModuleScope, body: Callable[[], Any]) -> Block:
         self.block, self.context, self.grad, self.half, self.dead = [], (), True, None, None
         self.activation, self.loop, self.active = Activation(self.state.mark()), None, []
-        self.inside_forward = 0
+        self.inside_forward = self.undecided = 0
         self.notes.assumed.clear()
         self.notes.bases.clear()
         self.notes.trials.clear()

@@ -201,7 +201,7 @@ def _functional_loss(run: Interpreter, loss: losses.Loss, path: str, args: Argum
     inputs = tuple(access.frozen(run, v) for k, v in args if k is None)
     options = tuple((k, access.frozen(run, v)) for k, v in args if k is not None)
     result = run.space.data("loss:" + loss.function, site, inputs, options)
-    run.emit("loss", run.space.library(path), site, inputs=inputs, result=result)
+    run.emit("loss", run.space.library(path), site, inputs=inputs, result=result, intact=not run.undecided)
     return result
 
 

@@ -375,6 +375,8 @@ def _counts(program: Program, value: Value) -> bool:
 def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
     """A scaler and its like whose ``fit`` saw what is split."""
     history = set(program.history(value, into_objects=True, through_unseen=False))
+    if any(_is_computed(v) for v in history):
+        return  # what is cut apart is what a network gave
     for effect, _ in program.effects("fit"):
         owner = effect.subject
         cls = learner(owner)
@@ -432,12 +434,15 @@ def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterat
     history = set(program.history(value, into_objects=True, through_unseen=False))
     if any(_is_computed(v) for v in history):
         return  # what is cut apart is what a network gave
+    alone = history - set(program.history(value, into_objects=True, through_unseen=False, collected=False))
     for data, statistic in normalisations(program):
         whole = statistic.inputs[0]
         if not rows and _axis(statistic) is None:
             continue
         if _is_one_sample(program, whole):
             continue
+        if data in alone:
+            continue  # each sample by its own statistic, then collected
         if (data in history and _has_samples_of(data.inputs[0], whole)) or (
             whole in history and _is_part_of(program, data.inputs[0], split, whole)
         ):

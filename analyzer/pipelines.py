@@ -85,8 +85,10 @@ def _clash(before: list[Step], step: Step, later: list[Step]) -> Mistake | None:
 
 
 def _completes(first: Step, second: Step) -> bool:
-    """Whether two steps are halves of one, as in turning an image back: the one only scales, or the other moves."""
+    """Whether two steps may be halves of one, as in turning an image back: the one only scales, or the other moves."""
     both = normalisation(first), normalisation(second)
+    if any(mean is None or std is None for mean, std in both):
+        return True
     return any((mean is not None and not any(mean)) or (std is not None and set(std) == {1.0}) for mean, std in both)
 
 

@@ -276,10 +276,13 @@ class Program:
 
     # ------------------------------------------------------------------ histories
 
-    def history(self, value: Value, into_objects: bool = False, through_unseen: bool = True) -> Iterator[Value]:
+    def history(
+        self, value: Value, into_objects: bool = False, through_unseen: bool = True, collected: bool = True
+    ) -> Iterator[Value]:
         """The value and everything that it was made from, nearest first.
 
-        With ``into_objects`` also what objects hold; without ``through_unseen`` it ends where unseen code had a hand.
+        With ``into_objects`` also what objects hold; without ``through_unseen`` it ends where unseen code had a hand,
+        without ``collected`` at lists that grew piece by piece.
         """
         seen: dict[Value, None] = {}
         queue = [value]
@@ -290,7 +293,9 @@ class Program:
                     continue
                 seen[v] = None
                 yield v
-                if through_unseen or not (type(v) is Data and v.op == "touched?"):
+                unseen = not through_unseen and type(v) is Data and v.op == "touched?"
+                grown = not collected and type(v) is Items and v.open
+                if not unseen and not grown:
                     queue.extend(self._sources(v, into_objects))
 
     def ancestry(self, values: Iterable[Value]) -> set[Value]:
@@ -939,6 +944,15 @@ class Program:
     def operations(self, op: str) -> Sequence[Data]:
         """Every result of an operation."""
         return self._operations.get(op, ())
+
+    def is_used(self, data: Data) -> bool:
+        """Whether the numbers of a result go on: into another operation, a return value or a call."""
+        return data in self._used or data in self._run.kept
+
+    @cached_property
+    def _used(self) -> frozenset[Value]:
+        names = [op for op in self.operation_names if op not in COUNTS]
+        return frozenset(v for op in names for data in self.operations(op) for v in data.inputs)
 
     def was_rewritten(self, dataset: Value, name: str) -> bool:
         """Whether an attribute of a data set (or of the one a subset stands for) was assigned from outside."""

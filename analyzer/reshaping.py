@@ -38,12 +38,17 @@ def mixing_views(program: Program) -> Iterator[Mixed]:
     for op in ("view", "reshape"):
         for data in program.operations(op):
             sizes = _sizes(data)
-            if data.site is None or len(sizes) < 2:
+            if data.site is None or len(sizes) < 2 or _only_measured(program, data):
                 continue
             if (chain := _Chain.of(data.inputs[0], ranks)) is not None and chain.mixes(sizes):
                 yield Mixed(data.site, op, chain.text(None), chain.text(sizes))
             elif (found := _permuted(program, data, sizes)) is not None:
                 yield Mixed(data.site, op, *found)
+
+
+def _only_measured(program: Program, data: Data) -> bool:
+    """Whether nothing but the shape of a result is ever asked for, as in a lesson on tensors."""
+    return any(v.inputs[:1] == (data,) for v in program.operations(".shape")) and not program.is_used(data)
 
 
 def _sizes(data: Data) -> tuple[Value, ...]:

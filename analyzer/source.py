@@ -185,6 +185,10 @@ def _mask_unless_python(text: str) -> str:
 _ONLY_PARSE = 0x400 | 0x2000  # ast.PyCF_ONLY_AST and top-level await, without importing ast
 
 
+_LONE_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+"""JSON may hold halves of characters (a cut emoji); no text can."""
+
+
 def _code_cells(raw: bytes) -> list[tuple[int, str]]:
     """(number among all cells, text) of the code cells of a notebook of format 4 or 3."""
     try:
@@ -198,7 +202,7 @@ def _code_cells(raw: bytes) -> list[tuple[int, str]]:
                 continue
             text = cell["source"] if "source" in cell else cell["input"]
             text = text if isinstance(text, str) else "".join(text)
-            found.append((number, _newlines(text).removesuffix("\n")))
+            found.append((number, _newlines(text.translate(_LONE_SURROGATES)).removesuffix("\n")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Unreadable("is not a Jupyter notebook (no JSON with cells)") from None
     return found

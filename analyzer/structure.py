@@ -236,6 +236,10 @@ def modules_without_optimizer(program: Program) -> Iterator[Unowned]:
         for optimizer in (*optimizers, *cleared):
             for owner in program.optimizer_owners(optimizer)[0]:
                 owned |= set(program.family(owner)) | set(program.descendants(owner))
+        # What an optimizer does may also be done by hand: `p.copy_(...)` for each parameter.
+        for effect in root.effects:
+            for owner in program.owners_of(effect.subject) if effect.kind == "edit" else ():
+                owned |= set(program.family(owner)) | set(program.descendants(owner))
         yield from _unowned(program, root, optimizers, owned)
 
 

@@ -236,6 +236,15 @@ def test_masking_keeps_rows_and_indentation() -> None:
     assert mask("for e in range(3):\n    %time train(e)\n%time") == "for e in range(3):\n    train(e)\npass"
 
 
+def test_half_a_character_in_a_notebook_is_replaced(tmp_path: Path) -> None:
+    raw = notebook(("code", "print('x')")).replace(b"'x'", b"'\\udd0d'")
+    path = tmp_path / "cut.ipynb"
+    path.write_bytes(raw)
+    text = read(path).text
+    assert text.encode().decode() == text
+    assert "print('\ufffd')" in text
+
+
 @pytest.mark.parametrize("raw", [b"{", b"[]", b"{}", b'{"cells": [1]}', b"\xff"])
 def test_broken_notebooks(tmp_path: Path, raw: bytes) -> None:
     with pytest.raises(Unreadable, match="not a Jupyter notebook"):

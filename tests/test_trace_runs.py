@@ -2,7 +2,8 @@
 
 ``tests/runs/pairs`` holds, for every rule that watches, a script with the mistake (its line ends in
 ``# <-- NNxxx``) and its repaired twin; ``tests/runs/healthy`` holds runs of many kinds that are right. The normal tests
-take one seed at the smallest size, the slow ones five seeds and three sizes.
+take one seed at the smallest size, the slow ones five seeds and three sizes. ``NNAUDIT_TEST_DEVICE=cuda`` runs them on
+that device, as far as a script can run there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,7 @@ MARK = re.compile(r"# <-- (NN\d+)$", re.MULTILINE)
 WATCHING = [rule for rule in discover() if rule.watches()]
 SEEDS = range(5)
 SIZES = ("s", "m", "l")
+DEVICE = os.environ.get("NNAUDIT_TEST_DEVICE", "cpu")
 
 Found = list[tuple[str, str, int, str]]
 
@@ -55,11 +58,15 @@ def watched(script: Path, *arguments: str) -> tuple[Found, list[str]]:
         data = stream.read()
     os.waitpid(child, 0)
     assert data, f"{script.name} or the tracer died"
-    found, failed = json.loads(data)
+    found, failed, error = json.loads(data)
+    if error and DEVICE != "cpu":
+        pytest.skip(f"cannot run on {DEVICE}: {error}")
     return [tuple(each) for each in found], failed
 
 
-def _run(script: Path, arguments: tuple[str, ...]) -> tuple[Found, list[str]]:
+def _run(script: Path, arguments: tuple[str, ...]) -> tuple[Found, list[str], str]:
+    if DEVICE != "cpu":
+        _work_on(DEVICE)
     tracer = Tracer(Settings(arguments=(str(script), *arguments))).attach()
     outcome = launch.execute(launch.script(str(script), arguments))
     if outcome.error is not None:
@@ -67,7 +74,26 @@ def _run(script: Path, arguments: tuple[str, ...]) -> tuple[Found, list[str]]:
     run = tracer.detach()
     rules: list[Rule] = [rule() for rule in WATCHING]
     found = [(f.code, Path(f.place.filename).name, f.place.location.row, f.confidence.value) for f in judge(run, rules)]
-    return found, [note.text for note in run.notes if "failed" in note.text]
+    return (
+        found,
+        [note.text for note in run.notes if "failed" in note.text],
+        repr(outcome.error) if outcome.error else "",
+    )
+
+
+def _work_on(device: str) -> None:
+    """Make tensors and modules there by default; permutations are drawn where their generator lives."""
+    import torch
+
+    drawn = torch.randperm
+
+    def randperm(n: int, *, generator: torch.Generator | None = None, **options: Any) -> torch.Tensor:
+        if generator is not None:
+            options.setdefault("device", generator.device)
+        return drawn(n, generator=generator, **options)
+
+    torch.set_default_device(device)
+    torch.randperm = randperm
 
 
 def marks(script: Path) -> list[tuple[str, str, int]]:

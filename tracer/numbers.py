@@ -42,9 +42,9 @@ class Numbers:
             self._send()
         while self._on_the_way:
             event, parts, callbacks = self._on_the_way[0]
-            if event is not None and not wait and not event.query():
-                return
-            if event is not None:
+            if event is not None and not event.query():
+                if not wait:
+                    return
                 event.synchronize()
             self._on_the_way.popleft()
             _deliver(parts, callbacks)
@@ -64,7 +64,7 @@ class Numbers:
                 )
                 if device.type == "cuda":
                     together = together.to(torch.float32)
-                    host = torch.empty(together.shape, dtype=torch.float32, pin_memory=True)
+                    host = torch.empty(together.shape, dtype=torch.float32, pin_memory=True, device="cpu")
                     together = host.copy_(together, non_blocking=True)
                     event = torch.cuda.Event()
                     event.record(torch.cuda.current_stream(device))

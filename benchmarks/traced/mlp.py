@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-INPUTS, WIDTH, CLASSES, BATCH = 64, 256, 10, 80
+INPUTS, WIDTH, CLASSES, BATCH = 64, 256, 10, 112
 
 
 def main():

@@ -834,6 +834,86 @@ class MissingEvalMode(Rule):
             """,
             why="A library that cannot be read may have switched the mode.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, transforms
+
+            class Block(nn.Module):
+                def __init__(self, i, o, stride=1):
+                    super().__init__()
+                    self.conv = nn.Conv2d(i, o, 3, stride, 1)
+                    self.bn = nn.BatchNorm2d(o)
+                    self.shortcut = nn.Sequential()
+                    if stride != 1 or i != o:
+                        self.shortcut = nn.Sequential(nn.Conv2d(i, o, 1, stride), nn.BatchNorm2d(o))
+
+                def forward(self, x):
+                    return torch.relu(self.bn(self.conv(x)) + self.shortcut(x))
+
+
+            class Net(nn.Module):
+                def __init__(self, block, numbers):
+                    super().__init__()
+                    self.planes = 16
+                    self.conv1 = nn.Conv2d(3, 16, 3)
+                    self.bn1 = nn.BatchNorm2d(16)
+                    self.layer1 = self._make_layer(block, 16, numbers[0], 1)
+                    self.layer2 = self._make_layer(block, 32, numbers[1], 2)
+                    self.linear = nn.Linear(32, 10)
+
+                def _make_layer(self, block, planes, number, stride):
+                    strides = [stride] + [1] * (number - 1)
+                    layers = []
+                    for stride in strides:
+                        layers.append(block(self.planes, planes, stride))
+                        self.planes = planes
+                    return nn.Sequential(*layers)
+
+                def forward(self, x):
+                    x = self.layer2(self.layer1(torch.relu(self.bn1(self.conv1(x)))))
+                    return self.linear(x.mean((2, 3)))
+
+                def eval_mode(self, train=False):
+                    if train:
+                        self.conv1.train()
+                        self.bn1.train()
+                        self.layer1.train()
+                        self.layer2.train()
+                        self.linear.train()
+                    else:
+                        self.conv1.eval()
+                        self.bn1.eval()
+                        self.layer1.eval()
+                        self.layer2.eval()
+                        self.linear.eval()
+
+
+            def main():
+                t = transforms.ToTensor()
+                train_loader = DataLoader(datasets.CIFAR10("d", transform=t), 64, shuffle=True)
+                test_loader = DataLoader(datasets.CIFAR10("d", train=False, transform=t), 64)
+                model = Net(Block, [3, 2])
+                criterion = nn.CrossEntropyLoss()
+                optimizer = torch.optim.SGD(model.parameters(), 0.1)
+                for epoch in range(3):
+                    for x, y in train_loader:
+                        optimizer.zero_grad()
+                        loss = criterion(model(x), y)
+                        loss.backward()
+                        optimizer.step()
+                model.eval_mode()
+                hits = 0
+                for x, y in test_loader:
+                    hits += (model(x).argmax(1) == y).sum().item()
+                print(hits)
+
+            main()
+            """,
+            why="Each part is switched to evaluation by itself.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

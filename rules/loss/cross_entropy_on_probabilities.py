@@ -652,6 +652,60 @@ class CrossEntropyOnProbabilities(Rule):
             """,
             why="log_softmax before cross-entropy is superfluous, but leaves the loss as it was.",
         ),
+        Example(
+            """
+            import torch
+            import torch.nn.functional as F
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class SoftF1(nn.Module):
+                def forward(self, probabilities, labels):
+                    hot = F.one_hot(labels, probabilities.shape[1])
+                    hits = (probabilities * hot).sum(0)
+                    return 1 - (2 * hits / (probabilities.sum(0) + hot.sum(0) + 1e-6)).mean()
+
+
+            class Focal(nn.Module):
+                def forward(self, logits, labels):
+                    each = F.cross_entropy(logits, labels, reduction="none")
+                    return ((1 - torch.exp(-each)) ** 2 * each).mean()
+
+
+            class Classifier(nn.Module):
+                def __init__(self, config):
+                    super().__init__()
+                    self.config = config
+                    self.layers = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 12))
+                    if config["loss"] == "soft_f1":
+                        self.criterion = SoftF1()
+                    else:
+                        self.criterion = Focal()
+
+                def loss(self, x, labels):
+                    logits = self.layers(x)
+                    if self.config["loss"] == "soft_f1":
+                        return self.criterion(F.softmax(logits, dim=1), labels)
+                    return self.criterion(logits, labels)
+
+
+            def train(config, data):
+                model = Classifier(config)
+                optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+                for epoch in range(10):
+                    for x, labels in DataLoader(data, 64, shuffle=True):
+                        optimizer.zero_grad()
+                        loss = model.loss(x, labels)
+                        loss.backward()
+                        optimizer.step()
+                    print(epoch, loss.item())
+
+
+            train(torch.load("config.pt"), torch.load("train.pt"))
+            """,
+            why="The choice that applies softmax is the choice that takes the other criterion.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

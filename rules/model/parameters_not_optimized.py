@@ -612,6 +612,41 @@ class ParametersNotOptimized(Rule):
             """,
             why="The loss network came trained, and gradients that are only looked at belong to no optimizer.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, transforms
+
+            def unflatten(flat, like):
+                out, at = [], 0
+                for p in like:
+                    out.append(flat[at:at + p.numel()].view_as(p)); at += p.numel()
+                return out
+
+            loader = DataLoader(datasets.MNIST("d", transform=transforms.ToTensor()), 64, shuffle=True)
+            model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+            helper = nn.Linear(7850, 7850)
+            optimizer = torch.optim.Adam(helper.parameters(), 1e-4)
+            for epoch in range(3):
+                for x, y in loader:
+                    with torch.no_grad():
+                        flat = torch.cat([p.reshape(-1) for p in model.parameters()])
+                        flat -= 0.01 * helper(flat)
+                        for p, new in zip(model.parameters(), unflatten(flat, list(model.parameters()))):
+                            p.copy_(new)
+                    loss = nn.functional.cross_entropy(model(x), y)
+                    grads = torch.autograd.grad(loss, model.parameters(), create_graph=True)
+                    target = torch.cat([g.reshape(-1) for g in grads])
+                    flat = torch.cat([p.reshape(-1) for p in model.parameters()])
+                    error = nn.functional.mse_loss(helper(flat), target)
+                    optimizer.zero_grad()
+                    error.backward()
+                    optimizer.step()
+            """,
+            why="Another network writes these parameters, one by one.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

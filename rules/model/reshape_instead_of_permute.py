@@ -242,6 +242,17 @@ class ReshapeInsteadOfPermute(Rule):
             """,
             why="Literal sizes that are permuted first, split and merged.",
         ),
+        Example(
+            """
+            import torch
+
+            a = torch.rand((100, 20, 25))
+            print("flat", a.flatten().shape)
+            print("reshaped", a.reshape(100, 25, 20).shape)
+            print("exchanged", a.permute(0, 2, 1).shape)
+            """,
+            why="A lesson: nothing but the shape of the result is looked at.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

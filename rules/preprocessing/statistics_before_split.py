@@ -831,6 +831,36 @@ class StatisticsBeforeSplit(Rule):
             """,
             why="What a network gives is cut apart, and no data.",
         ),
+        Example(
+            """
+            import numpy as np
+            from pathlib import Path
+            from sklearn.linear_model import LogisticRegression
+
+
+            def describe(image):
+                ys, xs = np.nonzero(image > 0.5)
+                points = np.stack([xs, ys], axis=1).astype(np.float32)
+                points -= points.mean(0)
+                spread = np.linalg.eigvalsh(points.T @ points)
+                return np.array([spread[0], spread[1], len(points)])
+
+
+            features = {"streak": [], "clean": []}
+            for kind in features:
+                for path in sorted(Path(kind).glob("*.npy")):
+                    image = np.load(path)
+                    features[kind].append(describe(image))
+            for kind in features:
+                features[kind] = np.asarray(features[kind], np.float32)
+
+            train = np.r_[features["streak"][:120], features["clean"][:120]]
+            test = np.r_[features["streak"][120:], features["clean"][120:]]
+            model = LogisticRegression().fit(train, np.r_[np.ones(120), np.zeros(120)])
+            print(model.predict(test))
+            """,
+            why="Each sample is centred by its own mean, then collected.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -354,6 +354,23 @@ class TransformOrder(Rule):
             """,
             why="First moved, then scaled: one normalisation in two steps.",
         ),
+        Example(
+            """
+            import torch
+            from torchvision import datasets, transforms
+
+            MEAN, STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+            normalize = transforms.Normalize(MEAN, STD)
+            back = transforms.Compose([
+                transforms.Normalize(torch.zeros_like(MEAN), 1 / STD),
+                transforms.Normalize(-MEAN, torch.ones_like(STD)),
+            ])
+            data = datasets.CIFAR10("data", transform=transforms.Compose([transforms.ToTensor(), normalize]))
+            image = back(data[0][0])
+            print(image.min(), image.max())
+            """,
+            why="Two steps turn a normalised image back: first the deviation, then the mean.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
