@@ -412,6 +412,8 @@ def _comprehension(run: Interpreter, e: ir.Comprehension, frame: Frame) -> Value
     found: list[tuple[Value, Value | None]] = []
     exact = _generate(run, e, 0, scope, found)
     site = Site(run.file, e.site)
+    if run.collating and any(g.conditions for g in e.generators):
+        found = [(run.space.data("filtered", site, (k,)), v) for k, v in found]
     if e.kind == "dict":
         pairs = [(k.value, v) for k, v in found if type(k) is Const and v is not None]
         if len(pairs) != len(found):

@@ -141,6 +141,8 @@ class Interpreter:
         self.half: str | None = None
         """The number type of the autocast around the present place."""
         self.inside_forward = 0
+        self.collating = False
+        """Whether a collate function is tried out: there the order of samples is kept track of."""
         self.forward_limit = 0
         self.undecided = 0
         """How deep in calls of one of several criteria: which loss is evaluated there was chosen elsewhere."""

@@ -79,6 +79,8 @@ def call_library(run: Interpreter, path: str, args: Arguments, site: Site) -> Va
         return wrapped
     if path in training.VARIABLES and positional and constant(dict(args).get("volatile")) is True:
         return run.space.data("volatile", site, (positional[0],))
+    if path == "sorted" and run.collating and positional:
+        return run.space.data("sorted", site, (access.frozen(run, positional[0]),))
     if path in training.SAME and positional:
         return positional[0]
     if path in tensors.CONSTRUCTORS:
@@ -159,7 +161,9 @@ def _collate(run: Interpreter, loader: Obj, site: Site) -> None:
         return
     samples = run.space.data("samples", site, (loader,))
     outer, run.block = (run.block, run.touched, run.dead), []
-    run.notes.collated[loader] = run.call(function, ((None, samples),), site)
+    run.collating = True
+    run.notes.collated[loader] = access.frozen(run, run.call(function, ((None, samples),), site))
+    run.collating = False
     run.block, run.touched, run.dead = outer
 
 

@@ -403,6 +403,8 @@ def _list_method(run: Interpreter, owner: Obj, name: str, args: Arguments, site:
     elif name in ("pop", "popleft"):
         run.state.set(owner, ITEMS, run.space.sequence(items, True))
         return run.space.join_all(items)
+    elif name == "sort" and run.collating:
+        run.state.set(owner, ITEMS, run.space.sequence([run.space.data("sorted", site, (v,)) for v in items], True))
     elif name in ("remove", "clear", "sort", "reverse", "rotate"):
         run.state.set(
             owner, ITEMS, run.space.sequence((), False) if name == "clear" else run.space.sequence(items, True)

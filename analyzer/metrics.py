@@ -149,6 +149,45 @@ def _counted(value: Value, depth: int) -> Data | None:
     return None
 
 
+# ---------------------------------------------------------------------------- no metric at all
+
+
+def judged_by_loss_alone(program: Program) -> Iterator[tuple[Site, LossUse]]:
+    """Evaluation loops of classifiers in whose files nothing but the loss is measured: the loop, and the loss."""
+    for evaluation in program.evaluation_loops:
+        own = program.own_effects(evaluation.loop)
+        use = next((u for u in program.losses if u.effect in own and u.loss.function in _OF_CLASSES), None)
+        if use is None or any(e.kind == "escape" for e in own):
+            continue
+        words = program.identifiers(evaluation.loop.root)
+        decided = any(program.operations(op) for op in ("argmax", "topk", *tensors.SCORES))
+        if not decided and not any(part in word.lower() for word in words for part in _SPEAKS_OF_METRICS):
+            yield evaluation.site, use
+
+
+_OF_CLASSES = frozenset(
+    ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "multi_margin_loss")
+)
+_SPEAKS_OF_METRICS = (
+    "acc",
+    "metric",
+    "f1",
+    "auc",
+    "iou",
+    "dice",
+    "score",
+    "bleu",
+    "perplexity",
+    "ppl",
+    "precision",
+    "recall",
+    "correct",
+    "error_rate",
+    "exp",
+    "hits",
+)
+
+
 # ---------------------------------------------------------------------------- axes
 
 

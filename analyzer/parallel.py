@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
-from . import lineage
+from . import lineage, watching
 from .effects import Effect, LoopNode
 from .knowledge import modules, training
 from .values import Const, Data, Library, Obj, Value, alternatives, constant, is_none
@@ -123,6 +123,46 @@ def _distributed_samplers(program: Program, loader: Obj) -> Iterator[Obj]:
             continue
         if v.argument("shuffle") is None or constant(v.argument("shuffle")) is True:
             yield v
+
+
+# ---------------------------------------------------------------------------- scores of a share
+
+
+def scores_of_a_share(program: Program) -> Iterator[tuple[Obj, Site, Site]]:
+    """Samplers that hand each process a share to be evaluated on, where nothing joins the scores.
+
+    With the place of the loop and of a forward pass whose outputs are scored in it.
+    """
+    seen: set[Obj] = set()
+    for evaluation in program.evaluation_loops:
+        loop = evaluation.loop
+        samplers = [list(_dividing_samplers(v)) for v in program.loaders(loop.node.iterable) if program.untouched(v)]
+        scored = [e for e in evaluation.forwards if e.result is not None and _is_scored(program, e.result)]
+        if not samplers or not all(samplers) or not scored or _joins(program.identifiers(loop.root)):
+            continue
+        for sampler in (s for each in samplers for s in each):
+            if sampler not in seen:
+                seen.add(sampler)
+                yield sampler, evaluation.site, scored[0].site
+
+
+def _dividing_samplers(loader: Obj) -> Iterator[Obj]:
+    given = loader.argument("sampler")
+    options = alternatives(given) if given is not None and not loader.hidden else ()
+    if options and all(type(v) is Obj and v.cls == training.DISTRIBUTED_SAMPLER for v in options):
+        yield from (v for v in options if type(v) is Obj)
+
+
+def _is_scored(program: Program, result: Value) -> bool:
+    return any(v in program.scored for v in watching.flat(result))
+
+
+def _joins(words: frozenset[str]) -> bool:
+    """Whether code speaks of joining numbers of several processes (``all_reduce``, ``gather_for_metrics``, ...)."""
+    return any("reduce" in word or "gather" in word or word in _JOINING for word in words)
+
+
+_JOINING = frozenset(("sync_dist", "synchronize_between_processes", "torchmetrics", "broadcast", "hvd", "ignite"))
 
 
 # ---------------------------------------------------------------------------- gradients that are not synchronised

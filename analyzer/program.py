@@ -538,7 +538,11 @@ class Program:
 
     def mentions(self, root: Root, words: frozenset[str]) -> bool:
         """Whether the files of the code that runs in a root hold one of these identifiers."""
-        return any(file.filename in root.files and not words.isdisjoint(file.words) for file in self._run.files)
+        return not words.isdisjoint(self.identifiers(root))
+
+    def identifiers(self, root: Root) -> frozenset[str]:
+        """Every identifier in the files of the code that runs in a root."""
+        return frozenset[str]().union(*(file.words for file in self._run.files if file.filename in root.files))
 
     def optimizer_owners(self, optimizer: Value) -> tuple[frozenset[Value], bool]:
         """Whose parameters an optimizer was given, and whether that is all."""

@@ -109,7 +109,7 @@ GRADED: frozenset[str] = frozenset(
 SPREADS: tuple[str, ...] = ("std", "var", "std_mean", "var_mean")
 """Reductions that divide by the count less one, unless told otherwise."""
 
-SCORES: tuple[str, ...] = ("==", "eq")
+SCORES: tuple[str, ...] = ("==", "eq", "!=", "ne")
 """Operations that hold predictions against labels (``argmax`` alone may be acting on a prediction, not scoring it)."""
 
 CREATES: frozenset[str] = frozenset(
