@@ -258,8 +258,8 @@ class LoaderAltersData(Rule):
             }[found.kind]
             yield self.finding(
                 found.site,
-                f"Field {found.moved!r} of the samples {words}, and field {found.left!r} stays as it was: in the batches "
-                "of the loader at {0} they belong to different samples.",
+                f"Field {found.moved!r} of the samples {words}, and field {found.left!r} stays as it was: in the "
+                "batches of the loader at {0} they belong to different samples.",
                 "Sort or filter the samples as a whole before they are taken apart, or apply one index to all parts.",
                 evidence=[Hop("the loader that calls this function", found.loader.site)],
             )

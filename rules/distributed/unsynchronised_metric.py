@@ -146,7 +146,7 @@ class UnsynchronisedMetric(Rule):
                     self.model = DDP(model.to(rank), device_ids=[rank])
                     self.sampler = DistributedSampler(train_set)
                     self.train_loader = DataLoader(train_set, batch_size=16, sampler=self.sampler)
-                    self.val_loader = DataLoader(val_set, batch_size=16, sampler=DistributedSampler(val_set))  # <-- NN806
+                    self.val_loader = DataLoader(val_set, 16, sampler=DistributedSampler(val_set))  # <-- NN806
                     self.criterion = nn.BCEWithLogitsLoss()
                     self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
                     self.best = float("inf")
@@ -174,7 +174,8 @@ class UnsynchronisedMetric(Rule):
 
 
             torch.distributed.init_process_group("nccl")
-            trainer = Trainer(nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 1)), torch.load("train.pt"), torch.load("val.pt"), 0)
+            network = nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 1))
+            trainer = Trainer(network, torch.load("train.pt"), torch.load("val.pt"), 0)
             trainer.fit(20)
             """,
             why="The best weights are chosen by the loss on the share of each process.",

@@ -29,8 +29,8 @@ class LossIsTheOnlyMetric(Rule):
     ## How it is told apart from code that only looks alike
 
     - Regression is left alone: a squared or absolute error is a metric.
-    - Any comparison of predictions with labels counts as a metric, and so does a name that speaks of one, in any file of
-      the run.
+    - Any comparison of predictions with labels counts as a metric, and so does a name that speaks of one, in any file
+      of the run.
     - It is advice, and off by default.
 
     ## What to do
@@ -145,7 +145,8 @@ class LossIsTheOnlyMetric(Rule):
 
 
             model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(dim=1))
-            trainer = Trainer(model, DataLoader(torch.load("a.pt"), 64, shuffle=True), DataLoader(torch.load("b.pt"), 64))
+            train, valid = torch.load("train.pt"), torch.load("valid.pt")
+            trainer = Trainer(model, DataLoader(train, 64, shuffle=True), DataLoader(valid, 64))
             for number in range(10):
                 trainer.epoch()
                 print(number, trainer.validate())
