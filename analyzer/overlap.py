@@ -148,6 +148,8 @@ def _leaf(program: Program, value: Value) -> object | None:
         return _object(program, value)
     if type(value) is not Data or value.op in ("call", "element", "generator", "touched?", "[]", "index"):
         return None
+    if value.op in splitting.BLANK:
+        return None
     if value.op.startswith("random.") or value.op in splitting.DRAWN or value.op.startswith("sklearn.datasets.make_"):
         return None
     return value

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MAX_NODES = 400
 MAX_CHAIN = 6
 BY_COLUMN = "column"
+_LEAVES = splitting.SOURCES | splitting.BLANK
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def carriers(value: Value) -> Iterator[Value]:
         yield from (v for _, v in value.items)
     elif type(value) is Obj:
         yield from _held(value)
-    elif type(value) is not Data or value.op in splitting.SOURCES or not value.inputs:
+    elif type(value) is not Data or value.op in _LEAVES or not value.inputs:
         return
     elif value.op in splitting.OF_SECOND:
         yield from value.inputs[1:2]

@@ -34,6 +34,9 @@ SEEDS: frozenset[str] = frozenset(
 SEED_METHODS: frozenset[str] = frozenset(("seed", "manual_seed", "set_state", "setstate"))
 """What sets a generator back, so that it draws again what it drew before."""
 
+BLANK = frozenset("zeros ones full empty zeros_like ones_like full_like empty_like new_zeros new_empty".split())
+"""Arrays that are made to be filled: two of one size are not the same data."""
+
 DRAWN: frozenset[str] = frozenset("rand randn randint normal rand_like randn_like bernoulli multinomial empty".split())
 """Operations that give other numbers each time they are run."""
 

@@ -410,6 +410,48 @@ class TrainEvalOverlap(Rule):
             """,
             why="The arrays of one file may well be different parts.",
         ),
+        Example(
+            """
+            import numpy as np
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader, TensorDataset
+
+            image = torch.load("scene.pt")
+            labels = torch.load("labels.pt")
+            index = torch.load("index.pt")
+
+
+            def patches(places, size=7):
+                found = torch.from_numpy(np.zeros((len(index), size, size, 3))).float()
+                for i in range(len(places)):
+                    row, column = places[i]
+                    found[i] = image[row:row + size, column:column + size]
+                return found
+
+
+            train = TensorDataset(patches(index[0]), labels[index[0]])
+            val = TensorDataset(patches(index[1]), labels[index[1]])
+            train_loader, val_loader = DataLoader(train, 64, shuffle=True), DataLoader(val, 64)
+            model = nn.Sequential(nn.Flatten(), nn.Linear(147, 9))
+            criterion = nn.CrossEntropyLoss()
+            optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+            best = 0.0
+            for epoch in range(50):
+                model.train()
+                for x, y in train_loader:
+                    optimizer.zero_grad()
+                    criterion(model(x), y).backward()
+                    optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    hits = sum((model(x).argmax(1) == y).sum().item() for x, y in val_loader)
+                if hits > best:
+                    best = hits
+                    torch.save(model.state_dict(), "best.pt")
+            """,
+            why="Both arrays are made of zeros by one function, and filled from other places.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

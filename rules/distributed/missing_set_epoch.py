@@ -177,7 +177,9 @@ class MissingSetEpoch(Rule):
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
                     with torch.no_grad():
-                        print(sum((model(x).argmax(1) == y).sum() for x, y in valid_loader))
+                        hits = sum((model(x).argmax(1) == y).sum() for x, y in valid_loader)
+                    torch.distributed.all_reduce(hits)
+                    print(hits)
 
 
             main()
