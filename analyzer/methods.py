@@ -24,6 +24,7 @@ from .values import (
     Union,
     Value,
     alternatives,
+    constant,
     is_none,
 )
 
@@ -317,7 +318,7 @@ def _nothing(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Val
 
 
 def _grow_module(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
-    """``append``, ``insert`` and ``extend`` of ModuleList and Sequential."""
+    """``append`` and ``extend`` of ModuleList and Sequential."""
     held = access.contents(run, owner)
     items = held.items if type(held) is Sequence else ()
     was_open = held.open if type(held) is Sequence else True
@@ -327,6 +328,18 @@ def _grow_module(run: Interpreter, owner: Value, args: Arguments, site: Site) ->
     run.state.module_changed()
     is_open = was_open or (type(added) is Sequence and added.open)
     run.state.set_attribute(owner, ITEMS, run.space.sequence((*items, *more)[:64], is_open))
+    return owner
+
+
+def _insert_module(run: Interpreter, owner: Value, args: Arguments, site: Site) -> Value:
+    """``sequential.insert(1, layer)``; at a place that is not known, the order of the layers is not known either."""
+    held = access.contents(run, owner)
+    place = constant(args[0][1]) if args else None
+    items = list(held.items) if type(held) is Sequence else []
+    known = type(held) is Sequence and not held.open and isinstance(place, int)
+    items.insert(place if isinstance(place, int) else len(items), args[-1][1] if args else UNKNOWN)
+    run.state.module_changed()
+    run.state.set_attribute(owner, ITEMS, run.space.sequence(items[:64], not known))
     return owner
 
 
@@ -361,7 +374,7 @@ _MODULE: dict[str, Handler] = {
     "register_buffer": _register,
     "append": _grow_module,
     "extend": _grow_module,
-    "insert": _grow_module,
+    "insert": _insert_module,
     **{name: _parts(name) for name in ("modules", "children", "named_modules", "named_children", "buffers")},
     **{
         name: _parts(name)

@@ -359,6 +359,32 @@ class ShapeMismatch(Rule):
             """,
             why="The axis goes by either name.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Bottleneck(nn.Module):
+                def __init__(self, inside, outside, factorised=False):
+                    super().__init__()
+                    block = nn.Sequential(nn.Conv2d(inside, 16, 1), nn.Conv2d(16, outside, 1))
+                    if factorised:
+                        block.insert(1, nn.Conv2d(16, 16, (5, 1), padding=(2, 0)))
+                        block.insert(2, nn.Conv2d(16, 16, (1, 5), padding=(0, 2)))
+                    else:
+                        block.insert(1, nn.Conv2d(16, 16, 3, padding=1))
+                    self.block = block
+
+                def forward(self, x):
+                    return torch.relu(self.block(x))
+
+
+            network = nn.Sequential(Bottleneck(3, 64), Bottleneck(64, 64, factorised=True))
+            print(network(torch.rand(2, 3, 64, 64)).shape)
+            """,
+            why="Layers are inserted between the two, in either case.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
