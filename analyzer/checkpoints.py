@@ -168,7 +168,10 @@ def loaded_and_not_switched(program: Program) -> Iterator[WrongMode]:
             if forward.kind != "forward" or forward.mode is not True or not forward.intact:
                 continue
             restore = next((restored[m] for m in program.family(forward.subject) if m in restored), None)
-            if restore is None or forward.site in elsewhere or forward.result in program.discarded:
+            if restore is None or forward.site in elsewhere:
+                continue
+            # A pass that nobody looks at lets batch normalisation gather statistics.
+            if not any(type(v) is Data and program.is_used(v) for v in watching.flat(forward.result)):
                 continue
             layer = program.train_dependent(forward.subject)
             if layer is not None and _real_data(program, forward) and _asks_mode(program, forward):

@@ -67,5 +67,7 @@ def _count(returned: Value, expected: int) -> int | None:
         return len(items)
     if type(returned) is Const:
         return 1
+    if type(returned) is Data and any(type(v) is Sequence for v in returned.inputs):
+        return None  # a tuple and what another call returns
     single = type(returned) is Data and (returned.op in tensors.GRADED or returned.op in ("clone", "unary-"))
     return 1 if single else None

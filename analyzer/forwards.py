@@ -117,6 +117,9 @@ def _is_fresh(program: Program, obj: Obj) -> bool:
     parts = [d for d in program.descendants(obj) if type(d) is Obj]
     if any(isinstance(d.cls, Class) and d.cls.open for d in parts):
         return False
+    # A container that is put around layers which stay has no numbers of its own.
+    if not any(d in program.notes.made_inside and program.has_own_parameters(d) for d in parts):
+        return False
     return not any(
         program.uses(d) & training.LOADS or program.reads_weights(d) or not program.untouched(d) for d in parts
     )

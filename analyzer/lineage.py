@@ -301,8 +301,14 @@ def statistics_before_split(program: Program) -> Iterator[Leak]:
     seen: set[Site] = set()
     divided = [(site, value, True) for site, value in _splits(program)]
     divided += [(site, value, False) for site, value in (*cut_by_lists(program), *_pieces(program))]
+    histories: dict[Value, set[Value]] = {}
     for split, value, plain in divided:
-        for leak in (*_fitted(program, split, value), *_computed(program, split, value, plain)):
+        if value not in histories:
+            histories[value] = set(program.history(value, into_objects=True, through_unseen=False))
+        history = histories[value]
+        if any(_is_computed(v) for v in history):
+            continue  # what is cut apart is what a network gave
+        for leak in (*_fitted(program, split, value, history), *_computed(program, split, value, history, plain)):
             if leak.fitted not in seen:
                 seen.add(leak.fitted)
                 yield leak
@@ -342,15 +348,21 @@ def _halves(program: Program) -> Iterator[tuple[Site, Value]]:
         elif is_none(step) and ends:
             tails.add((base, splits.bound(lower)))
     for (base, bound), site in heads.items():
-        if (base, bound) in tails:
+        if (base, bound) in tails and not _is_one(bound):
             yield site, base
 
 
 def _pieces(program: Program) -> Iterator[tuple[Site, Value]]:
     """Adjacent pieces of any kind: ``table[:n, :]`` and ``table[n:, :]``, ``x[:a]`` and ``x[a:b]``."""
     for base, bounds in program.borders.items():
-        for site in bounds.values():
-            yield site, base
+        for edge, site in bounds.items():
+            if not _is_one(edge):
+                yield site, base
+
+
+def _is_one(bound: object) -> bool:
+    """Whether one row is cut off, to be held against another."""
+    return type(bound) is Const and bound.value == 1
 
 
 def cut_by_lists(program: Program) -> Iterator[tuple[Site, Value]]:
@@ -372,11 +384,8 @@ def _counts(program: Program, value: Value) -> bool:
     return any(type(v) is Data and v.op in ("index", "param", "element") for v in program.history(value))
 
 
-def _fitted(program: Program, split: Site, value: Value) -> Iterator[Leak]:
+def _fitted(program: Program, split: Site, value: Value, history: set[Value]) -> Iterator[Leak]:
     """A scaler and its like whose ``fit`` saw what is split."""
-    history = set(program.history(value, into_objects=True, through_unseen=False))
-    if any(_is_computed(v) for v in history):
-        return  # what is cut apart is what a network gave
     for effect, _ in program.effects("fit"):
         owner = effect.subject
         cls = learner(owner)
@@ -426,26 +435,22 @@ def _applied_to_part(program: Program, owner: Value, split: Site) -> bool:
     return any(data.inputs[:1] == (owner,) for data in program.operations("transform"))
 
 
-def _computed(program: Program, split: Site, value: Value, rows: bool) -> Iterator[Leak]:
+def _computed(program: Program, split: Site, value: Value, history: set[Value], rows: bool) -> Iterator[Leak]:
     """``(x - x.mean()) / x.std()`` where ``x`` is split before or afterwards.
 
     What is cut along several axes may be an image: there (not ``rows``) the statistic must name the axis of the rows.
     """
-    history = set(program.history(value, into_objects=True, through_unseen=False))
-    if any(_is_computed(v) for v in history):
-        return  # what is cut apart is what a network gave
-    alone = history - set(program.history(value, into_objects=True, through_unseen=False, collected=False))
     for data, statistic in normalisations(program):
         whole = statistic.inputs[0]
         if not rows and _axis(statistic) is None:
             continue
         if _is_one_sample(program, whole):
             continue
-        if data in alone:
-            continue  # each sample by its own statistic, then collected
         if (data in history and _has_samples_of(data.inputs[0], whole)) or (
             whole in history and _is_part_of(program, data.inputs[0], split, whole)
         ):
+            if data in history and data not in set(program.history(value, True, False, collected=False)):
+                continue  # each sample by its own statistic, then collected
             assert statistic.site is not None
             yield Leak(statistic.site, split, f"`{statistic.op}` is computed")
 
@@ -498,11 +503,17 @@ def normalisations(program: Program) -> Iterator[tuple[Data, Data]]:
 
 
 def _is_part_of(program: Program, value: Value, split: Site, whole: Value) -> bool:
-    for item in program.history(value):
+    """Whether the samples of a value are a part of the whole's: not a column, or a number that was taken of it."""
+    waiting, seen = [value], {value}
+    while waiting:
+        item = waiting.pop()
         if type(item) is Data and item.op == "part" and item.site == split:
             return True
         if type(item) is Data and item.op == "[]" and item.inputs[0] is whole and program.sliced_at(item) is not None:
             return True
+        new = [v for option in alternatives(item) for v in splits.carriers(option) if v not in seen]
+        seen.update(new)
+        waiting += new
     return False
 
 

@@ -472,22 +472,21 @@ class Program:
         return None
 
     def has_parameters(self, module: Value) -> bool:
-        """Whether the module certainly owns a parameter."""
-        if any(
-            type(v) is Obj and v.cls == "torch.nn.Parameter"
-            for item in self.descendants(module)
-            for _, held in self.attributes(item)
-            for v in alternatives(held)
-        ):
+        """Whether the module, or a part of it, certainly owns a parameter."""
+        return any(self.has_own_parameters(item) for item in self.descendants(module))
+
+    def has_own_parameters(self, module: Value) -> bool:
+        """Whether the module itself, apart from its parts, certainly owns a parameter."""
+        held = (v for _, value in self.attributes(module) for v in alternatives(value))
+        if any(type(v) is Obj and v.cls == "torch.nn.Parameter" for v in held):
             return True
-        return any(
-            type(item) is Obj
-            and isinstance(item.cls, str)
-            and item.cls.startswith(("torch.nn.", "torchvision.models."))
-            and item.cls not in modules.WITHOUT_PARAMETERS
-            and item.cls not in modules.CONTAINERS
-            and not any(constant(item.argument(name)) is False for name in modules.AFFINE)
-            for item in self.descendants(module)
+        return (
+            type(module) is Obj
+            and isinstance(module.cls, str)
+            and module.cls.startswith(("torch.nn.", "torchvision.models."))
+            and module.cls not in modules.WITHOUT_PARAMETERS
+            and module.cls not in modules.CONTAINERS
+            and not any(constant(module.argument(name)) is False for name in modules.AFFINE)
         )
 
     # ------------------------------------------------------------------ parameters
@@ -956,7 +955,12 @@ class Program:
     @cached_property
     def _used(self) -> frozenset[Value]:
         names = [op for op in self.operation_names if op not in COUNTS]
-        return frozenset(v for op in names for data in self.operations(op) for v in data.inputs)
+        taken = [
+            v for op in names for data in self.operations(op) for v in (*data.inputs, *(o for _, o in data.options))
+        ]
+        taken += [v for kind in ("accumulate", "escape", "write") for e, _ in self.effects(kind) for v in e.inputs]
+        taken += [e.subject for e, _ in self.effects("escape")]
+        return frozenset(part for v in taken for part in watching.flat(v))
 
     def was_rewritten(self, dataset: Value, name: str) -> bool:
         """Whether an attribute of a data set (or of the one a subset stands for) was assigned from outside."""

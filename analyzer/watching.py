@@ -52,6 +52,7 @@ def evaluation_loops(program: Program) -> Iterator[EvaluationLoop]:
             for e in seen
             if e.kind == "forward"
             and e.result not in program.discarded
+            and any(type(v) is not Data or program.is_used(v) for v in flat(e.result))
             and (e.grad is False or (e.grad is True and e.subject in trained))
             and any(v in sources for i in e.inputs for v in program.history(i))
         )

@@ -301,6 +301,39 @@ class ModeAfterLoad(Rule):
             """,
             why="The pass in training mode is a trial before anything is loaded.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+
+            class Candidate(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU())
+                    self.head = nn.Linear(32, 10)
+
+                def forward(self, x):
+                    return self.head(self.layers(x).mean((2, 3)))
+
+
+            model = Candidate()
+            model.load_state_dict(torch.load("supernet.pt"))
+            calibration = DataLoader(torch.load("train.pt"), 64, shuffle=True)
+            with torch.no_grad():
+                for _, (images, _) in zip(range(100), calibration):
+                    scores = model(images)
+                    del images, scores
+            model.eval()
+            hits = 0
+            with torch.no_grad():
+                for images, labels in DataLoader(torch.load("valid.pt"), 256):
+                    hits += (model(images).argmax(1) == labels).sum().item()
+            print(hits)
+            """,
+            why="Batch normalisation gathers statistics anew; the outputs are thrown away.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

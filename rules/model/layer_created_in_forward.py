@@ -331,6 +331,35 @@ class LayerCreatedInForward(Rule):
             """,
             why="A decorator keeps what the first pass has made.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+
+
+            class Chain(nn.Sequential):
+                def forward(self, x, samples):
+                    for layer in self:
+                        x = layer(x)
+                    return x.expand(samples, *x.shape)
+
+
+            class Squeeze(nn.Module):
+                def __init__(self, channels):
+                    super().__init__()
+                    self.pool = nn.AdaptiveAvgPool2d(1)
+                    self.first = nn.Conv2d(channels, channels // 4, 1)
+                    self.second = nn.Conv2d(channels // 4, channels, 1)
+
+                def forward(self, x, samples):
+                    scale = Chain(self.pool, self.first, nn.ReLU(), self.second, nn.Sigmoid())(x, samples)
+                    return scale * x
+
+
+            print(Squeeze(16)(torch.rand(2, 16, 8, 8), 3).shape)
+            """,
+            why="A container around layers that stay has no weights of its own.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

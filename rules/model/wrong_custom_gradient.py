@@ -315,6 +315,28 @@ class WrongCustomGradient(Rule):
             """,
             why="A class method has its class in front of the context.",
         ),
+        Example(
+            """
+            import torch
+
+
+            class Exchange(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, left, right, group, first, second):
+                    ctx.places = left, right, group
+                    return second.clone(), first.clone()
+
+                @staticmethod
+                def backward(ctx, *grads):
+                    left, right, group = ctx.places
+                    return (None, None, None) + Exchange.apply(right, left, group, *grads)
+
+
+            a, b = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True)
+            sum(v.sum() for v in Exchange.apply(0, 1, None, a, b)).backward()
+            """,
+            why="The rest of the gradients comes from another call.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:

@@ -861,6 +861,38 @@ class StatisticsBeforeSplit(Rule):
             """,
             why="Each sample is centred by its own mean, then collected.",
         ),
+        Example(
+            """
+            import numpy as np
+            import torch
+            from sklearn.datasets import make_moons
+
+            X, y = make_moons(n_samples=1200, noise=0.1)
+            mean, std = X[:1000].mean(axis=0), X[:1000].std(axis=0)
+            train, test = (X[:1000] - mean) / std, (X[1000:] - mean) / std
+            model = torch.load("moons.pt")
+            low, high = X[:, 0].min() - 0.3, X[:, 0].max() + 0.3
+            grid = np.stack(np.meshgrid(np.linspace(low, high), np.linspace(low, high)), -1).reshape(-1, 2)
+            picture = torch.from_numpy((grid - X.mean(axis=0)) / X.std(axis=0)).float()
+            print(model(torch.tensor(test)).argmax(1), model(picture).argmax(1))
+            """,
+            why="Only a picture is scaled by the statistics of all points.",
+        ),
+        Example(
+            """
+            from sklearn.feature_extraction.text import TfidfVectorizer
+            from sklearn.metrics.pairwise import cosine_similarity
+
+
+            def likeness(first, second):
+                table = TfidfVectorizer(stop_words="english").fit_transform([first, second])
+                return cosine_similarity(table[0:1], table[1:2])[0][0]
+
+
+            print(likeness("a network that learns", "a network that does not"))
+            """,
+            why="Two texts are compared; nothing is held out.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
