@@ -456,8 +456,11 @@ def _computed(program: Program, split: Site, value: Value, history: set[Value], 
 
 
 def _is_computed(value: Value) -> bool:
-    """Whether a network, or one of its layers, gave a value."""
-    return type(value) is Data and (value.op in ("output", "torchvision.models") or gradients.is_layer(value.op))
+    """Whether a network, one of its layers, or an estimator gave a value."""
+    return type(value) is Data and (value.op in _PREDICTED or gradients.is_layer(value.op))
+
+
+_PREDICTED = frozenset(("output", "torchvision.models", "predict", "predict_proba", "decision_function"))
 
 
 def _has_samples_of(value: Value, whole: Value) -> bool:

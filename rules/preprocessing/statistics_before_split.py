@@ -893,6 +893,25 @@ class StatisticsBeforeSplit(Rule):
             """,
             why="Two texts are compared; nothing is held out.",
         ),
+        Example(
+            """
+            import numpy as np
+            import torch
+            from sklearn.ensemble import RandomForestClassifier
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.model_selection import cross_val_predict
+            from sklearn.preprocessing import StandardScaler
+
+            x, y = torch.load("train.pt")
+            scaler = StandardScaler()
+            scaled = scaler.fit_transform(x)
+            forests = [RandomForestClassifier(max_depth=d).fit(scaled, y) for d in (4, 8, 16)]
+            votes = np.column_stack([forest.predict_proba(scaled)[:, 1] for forest in forests])
+            joined = cross_val_predict(LogisticRegression(), votes, y, cv=5, method="predict_proba")
+            print(joined.mean(axis=0))
+            """,
+            why="What is cut for the cross-validation are the votes of forests.",
+        ),
     ]
 
     def scan(self, program: Program) -> Iterator[Finding]:
