@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class LabelsOutOfRange(Rule):
@@ -36,6 +38,8 @@ class LabelsOutOfRange(Rule):
     - `Subset`s by indices of one's own may hold some classes only; so may datasets whose `targets` are replaced or
       that have a `target_transform`.
     - Labels that are compared, mapped or shifted on the way (`labels == 0`, `labels - 1`) have other numbers.
+    - In a run, the loss has refused a target: the label and the layer that gives the scores are named. (On a GPU the
+      process ends before anything can be read.)
 
     ## What to do
 
@@ -273,3 +277,30 @@ class LabelsOutOfRange(Rule):
                 evidence=[Hop("the data set", found.classes.site), Hop("the loss compares them here", found.loss)],
                 severity=None if narrow else Severity.INFO,
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        """The script ended because a class index had no score; the layer that sets their number is named."""
+        for failure in run.failures:
+            use = run.of("loss", failure.loss)
+            outside = _OUTSIDE.search(failure.message)
+            if failure.type != "IndexError" or outside is None or use is None or not use.classes:
+                continue
+            label, head = int(outside[1]), run.of("module", use.maker)
+            if label < 0 or label == use.classes:
+                advice = "Number the classes from 0: `labels - 1` where they count from 1, `ignore_index` for padding."
+            else:
+                advice = f"Give the last layer {label + 1} outputs or more, or find out where label {label} comes from."
+            hops = [Hop("the run ends here", failure.line, failure.type)]
+            if head is not None and head.line is not None:
+                hops.insert(0, Hop(f"`{head.name}` ({head.class_name}) gives the scores", head.line, f"{use.classes}"))
+            yield self.finding(
+                use.line,
+                f"A target is class {label}, and there are scores for the classes 0 to {use.classes - 1} only: the "
+                "loss cannot be computed, and the run ends. On a GPU the same shows as a device-side assert.",
+                advice,
+                evidence=hops,
+            )
+
+
+_OUTSIDE = re.compile(r"Target (-?\d+) is out of bounds")
+"""What torch says on the CPU."""
