@@ -201,9 +201,13 @@ def is_data(value: Value, depth: int = 0) -> bool:
     if value.op in tensors.CREATES and (value.op not in tensors.CONVERTS or not any(map(_is_result, value.inputs))):
         return value.option("requires_grad") is None
     if value.op in tensors.CONVERTS or value.op in tensors.PASSES or value.op in tensors.GRADED or value.op in _ENCODES:
-        inside = [v for v in value.inputs if type(v) is Data and v.op not in ("[:]", ".shape", "size")]
+        inside = [v for v in value.inputs if type(v) is Data and v.op not in _NO_NUMBERS]
         return bool(inside) and all(is_data(v, depth + 1) for v in inside)
     return False
+
+
+_NO_NUMBERS = frozenset(("[:]", ".shape", "size", "device", "torch.device", ".device", ".dtype", "is_available"))
+"""What only says which part, shape, place or type is meant."""
 
 
 def _hands_out(source: Data) -> bool:

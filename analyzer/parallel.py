@@ -136,7 +136,9 @@ def scores_of_a_share(program: Program) -> Iterator[tuple[Obj, Site, Site]]:
     seen: set[Obj] = set()
     for evaluation in program.evaluation_loops:
         loop = evaluation.loop
-        samplers = [list(_dividing_samplers(v)) for v in program.loaders(loop.node.iterable) if program.untouched(v)]
+        samplers = [
+            list(_dividing_samplers(program, v)) for v in program.loaders(loop.node.iterable) if program.untouched(v)
+        ]
         scored = [e for e in evaluation.forwards if e.result is not None and _is_scored(program, e.result)]
         if not samplers or not all(samplers) or not scored or _joins(program.identifiers(loop.root)):
             continue
@@ -146,11 +148,12 @@ def scores_of_a_share(program: Program) -> Iterator[tuple[Obj, Site, Site]]:
                 yield sampler, evaluation.site, scored[0].site
 
 
-def _dividing_samplers(loader: Obj) -> Iterator[Obj]:
+def _dividing_samplers(program: Program, loader: Obj) -> Iterator[Obj]:
     given = loader.argument("sampler")
     options = alternatives(given) if given is not None and not loader.hidden else ()
-    if options and all(type(v) is Obj and v.cls == training.DISTRIBUTED_SAMPLER for v in options):
-        yield from (v for v in options if type(v) is Obj)
+    samplers = [v for v in options if type(v) is Obj and v.cls == training.DISTRIBUTED_SAMPLER]
+    if len(samplers) == len(options):
+        yield from (v for v in samplers if program.untouched(v))
 
 
 def _is_scored(program: Program, result: Value) -> bool:

@@ -200,6 +200,33 @@ class SwappedLossArguments(Rule):
             """,
             why="One of two calls, with labels made of literals; the critic is in another file.",
         ),
+        Example(
+            """
+            import torch
+            import torchvision
+            from torch import nn
+            from torchvision import transforms
+
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            data = torchvision.datasets.MNIST("data", transform=transforms.ToTensor(), download=True)
+            loader = torch.utils.data.DataLoader(dataset=data, batch_size=100, shuffle=True)
+            model = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 10)).to(device)
+            criterion = nn.CrossEntropyLoss()
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+            for epoch in range(5):
+                for i, (images, labels) in enumerate(loader):
+                    images = images.reshape(-1, 28 * 28).to(device)
+                    labels = labels.to(device)
+                    outputs = model(images)
+                    loss = criterion(labels, outputs)  # <-- NN306
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    if (i + 1) % 100 == 0:
+                        print(epoch, loss.item())
+            """,
+            why="The labels were moved to a device that was chosen at run time.",
+        ),
     ]
 
     good = [

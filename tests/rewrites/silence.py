@@ -48,11 +48,13 @@ SILENCING: dict[str, tuple[Where, str]] = {
     "NN603": (Where.SCOPE, "what is clipped is not named in the marked statement"),
     "NN605": (Where.AFTER, "the optimizer does not exist before"),
     "NN802": (Where.AFTER, "the sampler does not exist before; afterwards set_epoch() can be called on it"),
+    "NN806": (Where.AFTER, "the sampler does not exist before; afterwards it can be given all the data"),
 }
 DEFAULT = (Where.ARGUMENTS, "")
 
 # Rule -> why nothing that unseen code does to the objects can make its finding wrong.
 FIXED: dict[str, str] = {
+    "NN113": "one field is rearranged alone, whatever was done to the fields before",
     "NN515": "a state is live, whatever was done to the model; it cannot be copied in place",
     "NN609": "code that is handed the model alone cannot give its new layer to the optimizer",
     "NN702": "what is handed over at the marked line has been computed before",
