@@ -27,11 +27,10 @@ class Unsplit:
 
 def unsplit_loaders(program: Program) -> Iterator[Unsplit]:
     """Loaders without a sampler whose batches train a model that is wrapped for several processes."""
-    seeded = [d for op in training.SEEDS for d in program.operations(op)]
-    by_rank = any(_depends_on_rank(program, d) for d in seeded)
+    seeded = [d for op in training.SEEDS for d in program.operations(op) if _depends_on_rank(program, d)]
     for root in program.roots:
         wraps = {e.subject: e for e in root.effects if _synchronises(e)}
-        if not wraps or by_rank:
+        if not wraps or any(d.site is None or d.site.file in root.files for d in seeded):
             continue
         readers: dict[Obj, Effect] = {}
         for forward in program.training_forwards(root):
@@ -100,16 +99,17 @@ class SameOrder:
 
 def samplers_without_epoch(program: Program) -> Iterator[SameOrder]:
     """Shuffling distributed samplers that are read in several epochs, with no ``set_epoch``."""
-    # Who tells one sampler knows about it: the one that is not told is that of the evaluation.
-    told = program.users_of("set_epoch")
     seen: set[Obj] = set()
     for loop in program.loops:
         epochs = next((o for o in reversed(loop.outer) if not o.exact and len(o.passes) > 1), None)
         if epochs is None or not any(e.kind == "backward" for e in fx.effects(loop.body)):
             continue
+        # Who tells one sampler knows about it: the one that is not told is that of the evaluation.
+        if "set_epoch" in program.identifiers(loop.root):
+            continue
         for loader in program.loaders(loop.node.iterable):
             for sampler in _distributed_samplers(program, loader):
-                if sampler not in seen and not told:
+                if sampler not in seen:
                     seen.add(sampler)
                     yield SameOrder(sampler, epochs)
 

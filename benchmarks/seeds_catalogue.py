@@ -5,7 +5,7 @@ As in seeds.py each mistake was chosen by reading the script, and is the kind th
 
 from __future__ import annotations
 
-from operators import both, delete, replace, wrap
+from operators import both, delete, move, replace, wrap
 from seeds import BEGINNER, CIFAR, CIFAR100, EXAMPLES, GAN, MINGPT, MORVAN, NLP, VISION, YUNJEY, Seed
 
 MNIST = f"{EXAMPLES}/mnist/main.py"
@@ -222,4 +222,68 @@ def data() -> list[Seed]:
     ]
 
 
-CATALOGUE: tuple[Seed, ...] = (*losses(), *models(), *loops(), *data())
+def several_processes() -> list[Seed]:
+    """Samplers and wrappers of distributed training."""
+    series = f"{EXAMPLES}/distributed/ddp-tutorial-series"
+    return [
+        Seed("NN801", f"{series}/multigpu.py", replace("sampler=DistributedSampler(dataset)", ""), "no sampler"),
+        Seed("NN803", f"{series}/multigpu.py", replace("self.model", "self.model.module", within="output ="), "module"),
+        Seed("NN802", f"{series}/multigpu.py", delete("sampler.set_epoch(epoch)"), "set_epoch deleted"),
+        Seed("NN802", f"{series}/multigpu_torchrun.py", delete("sampler.set_epoch(epoch)"), "set_epoch deleted"),
+    ]
+
+
+def more() -> list[Seed]:
+    """One or two for each of the remaining rules that fit a script of the corpus."""
+    heads = ".transpose(1, 2)"
+    views = "view(B, T, self.n_head, C // self.n_head)"
+    predict = f"{VISION}/Test2_alexnet/predict.py"
+    return [
+        Seed(
+            "NN119", FEEDFORWARD, replace("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"), "binary loss of classes"
+        ),
+        Seed("NN119", LOGISTIC, replace("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"), "binary loss of classes"),
+        Seed(
+            "NN205",
+            FEEDFORWARD,
+            both(
+                replace("transforms.ToTensor()", "transforms.PILToTensor()", within="train_dataset ="),
+                replace("images.reshape(-1, 28*28)", "images.float().reshape(-1, 28*28)"),
+            ),
+            "images from 0 to 255",
+        ),
+        Seed(
+            "NN210",
+            FEEDFORWARD,
+            replace("images.reshape(-1, 28*28)", "((images - images.mean()) / images.std()).reshape(-1, 28*28)"),
+            "normalised by the batch",
+        ),
+        Seed(
+            "NN408",
+            f"{MINGPT}/mingpt/model.py",
+            replace(f"k.{views}{heads}", "k.view(B, self.n_head, T, C // self.n_head)"),
+            "heads split by view alone",
+        ),
+        Seed(
+            "NN408",
+            f"{MINGPT}/mingpt/model.py",
+            replace(f"y{heads}.contiguous().view(B, T, C)", "y.contiguous().view(B, T, C)"),
+            "heads joined by view alone",
+        ),
+        Seed("NN513", predict, delete("model.eval()"), "eval() deleted"),
+        Seed("NN513", f"{VISION}/Test5_resnet/predict.py", delete("model.eval()"), "eval() deleted"),
+        Seed(
+            "NN609", RESNET, move("net.fc = nn.Linear(in_channel, 5)", after="optimizer = optim.Adam("), "new head late"
+        ),
+        Seed("NN703", FEEDFORWARD, replace("self.relu(out)", "torch.sigmoid(out).add_(1)"), "sigmoid edited in place"),
+        Seed(
+            "NN704",
+            "git/milesial+Pytorch-UNet/train.py",
+            replace("grad_scaler.scale(loss).backward()", "loss.backward()"),
+            "the loss is not scaled",
+        ),
+        Seed("NN401", RESNET, replace("net.parameters()", "net.fc.parameters()", within="params ="), "only the head"),
+    ]
+
+
+CATALOGUE: tuple[Seed, ...] = (*losses(), *models(), *loops(), *data(), *several_processes(), *more())
