@@ -301,11 +301,8 @@ def statistics_before_split(program: Program) -> Iterator[Leak]:
     seen: set[Site] = set()
     divided = [(site, value, True) for site, value in _splits(program)]
     divided += [(site, value, False) for site, value in (*cut_by_lists(program), *_pieces(program))]
-    histories: dict[Value, set[Value]] = {}
     for split, value, plain in divided:
-        if value not in histories:
-            histories[value] = set(program.history(value, into_objects=True, through_unseen=False))
-        history = histories[value]
+        history = set(program.history(value, into_objects=True, through_unseen=False))
         if any(_is_computed(v) for v in history):
             continue  # what is cut apart is what a network gave
         for leak in (*_fitted(program, split, value, history), *_computed(program, split, value, history, plain)):
