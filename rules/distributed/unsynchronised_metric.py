@@ -49,6 +49,8 @@ class UnsynchronisedMetric(Rule):
     bad = [
         Example(
             """
+            import os
+
             import torch
             import torch.distributed as dist
             from torch import nn
@@ -83,7 +85,7 @@ class UnsynchronisedMetric(Rule):
                         print(epoch, hits / total)
 
 
-            main(int(__import__("os").environ["LOCAL_RANK"]))
+            main(int(os.environ["LOCAL_RANK"]))
             """,
             why="Rank 0 prints the accuracy on its own share.",
         ),
