@@ -19,6 +19,8 @@ from contextlib import suppress
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NamedTuple
 
+from .sites import is_ours
+
 
 class Enough(BaseException):
     """The asked number of steps was made; no error, and nothing that a script's ``except Exception`` may catch."""
@@ -231,14 +233,6 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
         trace.tb_next = following
         trace = following
     return kept
-
-
-def is_ours(file: str) -> bool:
-    """Whether code is that of the tracer."""
-    return file.startswith(_FOLDER)
-
-
-_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class Interrupted:

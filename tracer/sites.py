@@ -82,8 +82,7 @@ class Sites:
         return self._kind(file) == _USER
 
     def _kind(self, file: str) -> int:
-        # Our examples and tests lie below our own folder: only the package's code is ours.
-        if file.startswith(_HERE) and file[len(_HERE) :].split(os.sep, 1)[0] in _OUR_FOLDERS:
+        if is_ours(file):
             return _OURS
         if file.startswith((self._skipped[0], self._skipped[2])):
             return _OURS
@@ -93,3 +92,8 @@ class Sites:
 
 
 _OUR_FOLDERS = frozenset(("analyzer", "interfaces", "reports", "rules", "tracer", "__init__.py", "__main__.py"))
+
+
+def is_ours(file: str) -> bool:
+    """Whether code is the package's: our examples and tests lie below our own folder, and are not."""
+    return file.startswith(_HERE) and file[len(_HERE) :].split(os.sep, 1)[0] in _OUR_FOLDERS

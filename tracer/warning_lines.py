@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from .launch import execute, is_ours
+from .launch import execute
+from .sites import is_ours
 from .watch import Recorder
 
 _is_compiling = torch.compiler.is_dynamo_compiling
