@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
+from .knowledge import tensors
 from .values import Const, Data, Mapping, Obj, Sequence, Value, alternatives
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ MAX_NODES = 200
 SORTED, FILTERED = "sorted", "filtered"
 _ORDERS = frozenset(("argsort", "randperm", "permutation"))
 _WITH_INDICES = frozenset(("sort", "topk"))
-_COUNTS = frozenset(("len()", ".shape", "size", "range"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _arrangement(part: Value) -> _Arrangement | None:
 
 def _step(value: Data, found: _Arrangement) -> list[Value] | None:
     """Note what one operation says, and what lies behind it; None where the arrangement cannot be known."""
-    if value.op in _COUNTS:
+    if value.op in tensors.COUNTS:
         return []
     if value.op in (SORTED, FILTERED) and value.site is not None:
         found.moves[value.op, value.site, None] = None

@@ -43,7 +43,6 @@ from .values import (
 )
 
 MAX_WALK = 3_000
-COUNTS = frozenset(("len()", ".shape", "size", "range"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +305,7 @@ class Program:
             for v in alternatives(queue.pop()):
                 if v not in seen and type(v) is not Const:
                     seen.add(v)
-                    if type(v) is not Data or v.op not in COUNTS:
+                    if type(v) is not Data or v.op not in tensors.COUNTS:
                         queue.extend(self._sources(v, False))
         return seen
 
@@ -954,7 +953,7 @@ class Program:
 
     @cached_property
     def _used(self) -> frozenset[Value]:
-        names = [op for op in self.operation_names if op not in COUNTS]
+        names = [op for op in self.operation_names if op not in tensors.COUNTS]
         taken = [
             v for op in names for data in self.operations(op) for v in (*data.inputs, *(o for _, o in data.options))
         ]
@@ -1000,7 +999,7 @@ class Program:
             seen.add(value)
             if type(value) is Obj and value.cls == training.LOADER:
                 found.append(value)
-            elif type(value) is not Data or value.op not in COUNTS:
+            elif type(value) is not Data or value.op not in tensors.COUNTS:
                 queue += [v for source in self._sources(value, False) for v in alternatives(source)]
         return found
 

@@ -109,6 +109,9 @@ GRADED: frozenset[str] = frozenset(
 SPREADS: tuple[str, ...] = ("std", "var", "std_mean", "var_mean")
 """Reductions that divide by the count less one, unless told otherwise."""
 
+COUNTS: frozenset[str] = frozenset(("len()", ".shape", "size", "range"))
+"""Operations that give how many there are, and nothing of the numbers."""
+
 SCORES: tuple[str, ...] = ("==", "eq", "!=", "ne")
 """Operations that hold predictions against labels (``argmax`` alone may be acting on a prediction, not scoring it)."""
 
