@@ -178,6 +178,12 @@ def asked_size(value: Data) -> tuple[Value | None, int | None]:
     return None, None
 
 
+def _whole(shapes: Shapes, value: Value) -> Shape | None:
+    """``x.size()`` and ``x.shape``: the shape of x."""
+    sized = type(value) is Data and value.op in ("size", ".shape") and len(value.inputs) == 1
+    return shapes.of(value.inputs[0]) if sized and type(value) is Data else None
+
+
 # ---------------------------------------------------------------------------- making tensors
 
 
@@ -196,7 +202,7 @@ def _sized(skip: int) -> Callable[[Shapes, Data], Shape | None]:
         if not given or any(type(v) is Items or _is_spread(v) for v in given):
             return None
         if len(given) == 1 and integer(given[0]) is None:
-            return None  # one name may hold a whole tuple
+            return _whole(shapes, given[0])  # one name may hold a whole tuple
         return exactly(*(_size(shapes, v) for v in given))
 
     return handler

@@ -31,12 +31,21 @@ def constant_weights(program: Program) -> Iterator[ConstantWeights]:
             if type(weight) is not Data or weight.op != ".weight" or data.site is None:
                 continue
             for visit in program.notes.operations.get(data, ()):
-                if any(type(c) is Data and c.op != "isinstance" for c, _ in visit):
+                if any(_chooses(program, c, weight.inputs[0]) for c, _ in visit):
                     continue  # under a condition on its name, say, it is not every layer
                 layer = next((name for c, held in visit if held and (name := _class_of(c, weight.inputs[0]))), None)
                 if layer is not None and not _is_one(weight.inputs[0]) and not _alone(program, weight.inputs[0], layer):
                     yield ConstantWeights(data.site, layer, op.rpartition(".")[2])
                     break
+
+
+def _chooses(program: Program, condition: Value, module: Value) -> bool:
+    """Whether a condition that is no question for its class depends on which module it is."""
+    if type(condition) is not Data or condition.op == "isinstance":
+        return False
+    behind = program.ancestry([condition])
+    origins = {module, *(module.inputs if type(module) is Data else ())}
+    return not behind.isdisjoint(origins)
 
 
 def _class_of(condition: Value, module: Value) -> str | None:

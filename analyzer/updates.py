@@ -338,7 +338,8 @@ def _filtered(optimizer: Obj) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WrongStep:
-    """``kind``: ``leak`` (a loss of one network leaves gradients that the other's step uses) or ``other``."""
+    """``kind``: ``leak`` (a loss of one network leaves gradients that the other's step uses), ``other`` (the gradients
+    are cleared unused) or ``mixed`` (they are used, but with those of the other network's loss)."""
 
     kind: str
     backward: Effect
@@ -469,14 +470,18 @@ def _others(
         if backward.kind != "backward" or pair.reached(backward.subject) != (True, False):
             continue
         wrong: Effect | None = None
+        mixed = False
         for effect in path[position + 1 :]:
             if effect.kind == "step" and effect.subject is mine:
-                yield None, ("other", backward.site)
+                found = WrongStep("mixed", backward, wrong, mine, other) if mixed and wrong is not None else None
+                yield found, ("other", backward.site)
                 break
             if effect.kind == "step":
                 wrong = wrong or effect
             elif wrong is None and effect.kind == "backward" and pair.reached(effect.subject) != (True, False):
                 break
+            elif effect.kind == "backward":
+                mixed = mixed or pair.reached(effect.subject) == (True, True)
             elif effect.kind == "zero_grad" and reach.clears(effect.subject):
                 found = WrongStep("other", backward, wrong, mine, other) if wrong is not None else None
                 yield found, ("other", backward.site)

@@ -22,6 +22,7 @@ from pathlib import Path
 import libcst as cst
 from operators import NotApplied, mutate
 from seeds import SEEDS, Seed
+from seeds_advice import ADVICE
 from seeds_catalogue import CATALOGUE
 
 LARGEST_PROJECT = 150
@@ -44,7 +45,7 @@ def main() -> int:
     parser.add_argument("--rule", action="append", help="only seeds of this code; may be repeated")
     parser.add_argument("--show", action="store_true", help="print the mutations as diffs and stop")
     options = parser.parse_args()
-    seeds = [seed for seed in (*SEEDS, *CATALOGUE) if not options.rule or seed.rule in options.rule]
+    seeds = [seed for seed in (*SEEDS, *CATALOGUE, *ADVICE) if not options.rule or seed.rule in options.rule]
     if options.show:
         return show(options.corpus, seeds)
     outcomes = []

@@ -39,7 +39,8 @@ def move(text: str, *, before: str | None = None, after: str | None = None) -> O
 def replace(old: str, new: str, *, within: str = "", nth: int = 0) -> Operator:
     """Replace an expression or argument, given by its text, in a simple statement that holds ``within``.
 
-    ``nth`` counts the places where it fits. An empty ``new`` removes an argument or a list element.
+    ``nth`` counts the places where it fits. An empty ``new`` removes an argument or a list
+    element; in place of a keyword argument it may hold several.
     """
 
     def apply(tree: cst.Module) -> cst.Module:
@@ -51,6 +52,42 @@ def replace(old: str, new: str, *, within: str = "", nth: int = 0) -> Operator:
 def wrap(expression: str, template: str, *, within: str, nth: int = 0) -> Operator:
     """Put an expression into a call: ``template`` holds ``{}`` for it."""
     return replace(expression, template.format(expression), within=within, nth=nth)
+
+
+def insert(statement: str, *, after: str) -> Operator:
+    """Insert a statement after the first simple statement that holds ``after``."""
+
+    def apply(tree: cst.Module) -> cst.Module:
+        return _changed(tree, _Insert(statement, after))
+
+    return apply
+
+
+def unwrap(context: str, nth: int = 0) -> Operator:
+    """Take a ``with`` statement away, by the text of what it enters, and keep its body."""
+
+    def apply(tree: cst.Module) -> cst.Module:
+        return _changed(tree, _Unwrap(context, nth))
+
+    return apply
+
+
+def under(context: str, text: str) -> Operator:
+    """Put the first simple statement that holds ``text`` under ``with context:``."""
+
+    def apply(tree: cst.Module) -> cst.Module:
+        return _changed(tree, _Under(context, text))
+
+    return apply
+
+
+def undecorate(decorator: str) -> Operator:
+    """Remove a decorator, by its text without the at sign."""
+
+    def apply(tree: cst.Module) -> cst.Module:
+        return _changed(tree, _Undecorate(decorator))
+
+    return apply
 
 
 def both(*operators: Operator) -> Operator:
@@ -69,7 +106,7 @@ def mutate(source: str, operator: Operator) -> str:
     return operator(cst.parse_module(source)).code
 
 
-def _changed(tree: cst.Module, transformer: _Delete | _Move | _Replace) -> cst.Module:
+def _changed(tree: cst.Module, transformer: _Transformer) -> cst.Module:
     result = tree.visit(transformer)
     if not transformer.done:
         raise NotApplied(transformer.text)
@@ -83,7 +120,87 @@ def _code(node: cst.CSTNode) -> str:
     return cst.Module([]).code_for_node(node)
 
 
-class _Delete(cst.CSTTransformer):
+class _Transformer(cst.CSTTransformer):
+    """Counts in ``done`` what it changed; ``text`` is what it looks for."""
+
+    text: str
+    done: int
+
+
+class _Statements(_Transformer):
+    """Changes the first statement line that holds ``text``, in whatever block it stands."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.done = 0
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
+        if self.done or self.text not in _code(original_node):
+            return updated_node
+        self.done += 1
+        return self.changed(updated_node)
+
+    def changed(self, line: cst.SimpleStatementLine) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
+        raise NotImplementedError
+
+
+class _Insert(_Statements):
+    def __init__(self, statement: str, after: str) -> None:
+        super().__init__(after)
+        self.statement = statement
+
+    def changed(self, line: cst.SimpleStatementLine) -> cst.FlattenSentinel[cst.BaseStatement]:
+        return cst.FlattenSentinel([line, cst.parse_statement(self.statement)])
+
+
+class _Under(_Statements):
+    def __init__(self, context: str, text: str) -> None:
+        super().__init__(text)
+        self.context = context
+
+    def changed(self, line: cst.SimpleStatementLine) -> cst.BaseStatement:
+        outer = cst.ensure_type(cst.parse_statement(f"with {self.context}:\n    pass\n"), cst.With)
+        return outer.with_changes(body=cst.IndentedBlock([line]))
+
+
+class _Unwrap(_Transformer):
+    def __init__(self, context: str, nth: int) -> None:
+        self.text = context
+        self.nth = nth
+        self.seen = 0
+        self.done = 0
+
+    def leave_With(
+        self, original_node: cst.With, updated_node: cst.With
+    ) -> cst.With | cst.FlattenSentinel[cst.BaseStatement]:
+        block = updated_node.body
+        entered = [_code(item.item) for item in original_node.items]
+        if entered != [self.text] or not isinstance(block, cst.IndentedBlock):
+            return updated_node
+        self.seen += 1
+        if self.seen - 1 != self.nth:
+            return updated_node
+        self.done += 1
+        return cst.FlattenSentinel(block.body)
+
+
+class _Undecorate(_Transformer):
+    def __init__(self, decorator: str) -> None:
+        self.text = decorator
+        self.done = 0
+
+    def leave_Decorator(
+        self, original_node: cst.Decorator, updated_node: cst.Decorator
+    ) -> cst.Decorator | cst.RemovalSentinel:
+        if _code(original_node.decorator) != self.text:
+            return updated_node
+        self.done += 1
+        return cst.RemoveFromParent()
+
+
+class _Delete(_Transformer):
     def __init__(self, text: str, nth: int | None) -> None:
         self.text = text
         self.nth = nth
@@ -122,7 +239,7 @@ class _Delete(cst.CSTTransformer):
         return hit
 
 
-class _Move(cst.CSTTransformer):
+class _Move(_Transformer):
     def __init__(self, text: str, before: str | None, after: str | None) -> None:
         self.text = text
         self.target = before or after or ""
@@ -156,7 +273,7 @@ class _Move(cst.CSTTransformer):
         return body
 
 
-class _Replace(cst.CSTTransformer):
+class _Replace(_Transformer):
     def __init__(self, old: str, new: str, within: str, nth: int) -> None:
         self.text = old
         self.new = new
@@ -185,7 +302,7 @@ class _Replace(cst.CSTTransformer):
         if not self.new:
             return cst.RemoveFromParent()
         if isinstance(original_node, cst.Arg):
-            return cst.ensure_type(cst.parse_expression(f"f({self.new})"), cst.Call).args[0]
+            return cst.FlattenSentinel(cst.ensure_type(cst.parse_expression(f"f({self.new})"), cst.Call).args)
         return cst.parse_expression(self.new)
 
     def _fits(self, node: cst.CSTNode) -> bool:

@@ -117,26 +117,6 @@ def loops() -> list[Seed]:
             Seed("NN516", path, replace("optimizer.step()", "optimizer.step"), "step named, not called")
             for path in (MNIST, FEEDFORWARD, f"{CIFAR100}/train.py")
         ),
-        Seed("NN518", LANGUAGE, replace("detach(states)", "states"), "detach left out"),
-        Seed(
-            "NN518",
-            f"{BEGINNER}/07-Language Model/language model.py",
-            replace("detach(states)", "states"),
-            "detach left out",
-        ),
-        Seed("NN519", DCGAN, replace("fake.detach()", "fake", within="netD"), "fake not detached"),
-        Seed(
-            "NN519",
-            f"{GAN}/gan/gan.py",
-            replace("gen_imgs.detach()", "gen_imgs", within="fake_loss"),
-            "fake not detached",
-        ),
-        Seed(
-            "NN519",
-            f"{GAN}/dcgan/dcgan.py",
-            replace("gen_imgs.detach()", "gen_imgs", within="fake_loss"),
-            "fake not detached",
-        ),
         *(
             Seed("NN602", path, replace(old, new, within=within), f"Adam with {new}")
             for path, old, new, within in (

@@ -373,4 +373,13 @@ _TEXTS = {
         "Step the optimizer whose network the loss is for.",
         "the step that follows belongs to the other network",
     ),
+    "mixed": (
+        (
+            "This loss gives gradients only to the network of the optimizer made at {1}, and the step at {0} that "
+            "follows is that of the other network; the own step comes when the other network's loss has added its "
+            "gradients, and follows the sum of both."
+        ),
+        "Step the optimizer whose network the loss is for, before the next loss is computed.",
+        "the step that follows belongs to the other network",
+    ),
 }
