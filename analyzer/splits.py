@@ -7,7 +7,7 @@ in common; whether a share is held out is known by the convention of the call, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,10 +70,7 @@ def shares(program: Program, value: Value) -> frozenset[Share | None]:
 
 def held_out(program: Program, value: Value, depth: int = 0) -> Share | None:
     """The share that a value's samples come from, if all of them were held out."""
-    found = shares(program, value)
-    if len(found) != 1:
-        return None
-    (share,) = found
+    share = _one(shares(program, value))
     if share is None or depth > 6:
         return None
     if share.held_out:
@@ -84,22 +81,27 @@ def held_out(program: Program, value: Value, depth: int = 0) -> Share | None:
 
 def for_training(program: Program, value: Value, depth: int = 0) -> Share | None:
     """The share that a value's samples come from, if by convention it is the one to train on."""
-    found = shares(program, value)
-    if len(found) != 1:
-        return None
-    (share,) = found
+    share = _one(shares(program, value))
     if share is None or share.held_out is not False or depth > 6:
         return None
     return None if held_out(program, share.whole, depth + 1) else share
+
+
+def _one(found: Collection[Share | None]) -> Share | None:
+    """The only share, or one of several files that are the same part by their names (of a download, say)."""
+    known = [s for s in found if s is not None]
+    if len(known) != len(found) or not known:
+        return None
+    same = len({(s.index, s.held_out) for s in known}) == 1 and isinstance(known[0].index, str)
+    return min(known, key=lambda s: s.words) if len(known) == 1 or same else None
 
 
 def chain(program: Program, value: Value) -> list[Share]:
     """The shares that a value comes from, the last division first."""
     found: list[Share] = []
     while len(found) < MAX_CHAIN:
-        nearest = shares(program, value)
-        share = next(iter(nearest))
-        if len(nearest) != 1 or share is None:
+        share = _one(shares(program, value))
+        if share is None:
             break
         found.append(share)
         value = share.whole
@@ -154,11 +156,28 @@ def share_of(program: Program, value: Value) -> Share | None:
         return _part(value)
     if value.op == "[]" and len(value.inputs) == 2:
         return _item(program, value)
-    if value.op in splitting.READERS and value.inputs and isinstance(path := constant(value.inputs[0]), str):
-        return _named(path, UNKNOWN, value.op, value.site, f"read from {path!r}")
+    if value.op in splitting.READERS and value.inputs and (read := _path(value.inputs[0])) is not None:
+        path, folder = read
+        return _named(path, folder, value.op, value.site, f"read from {path!r}")
     if value.op == "datasets.load_dataset" and isinstance(part := constant(value.option("split")), str):
         return _named(part, UNKNOWN, repr(value.inputs), value.site, f"the part {part!r}")
     return None
+
+
+def _path(value: Value) -> tuple[str, Value] | None:
+    """The literal end of a path, and the folder (unknown where the path is literal or downloaded)."""
+    text = constant(value)
+    if isinstance(text, str):
+        return text, UNKNOWN
+    if type(value) is not Data:
+        return None
+    if value.op in splitting.DOWNLOADS:
+        text = constant(value.option("filename", 1))
+        return (text, UNKNOWN) if isinstance(text, str) else None
+    if value.op not in splitting.PATH_JOINS or len(value.inputs) < 2:
+        return None
+    text = constant(value.inputs[-1])
+    return (text, value.inputs[0]) if isinstance(text, str) else None
 
 
 def _part(value: Data) -> Share:

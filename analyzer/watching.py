@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..rules.finding import Site
 from . import effects as fx
+from . import lineage
 from .effects import Effect, LoopNode
 from .values import Const, Data, Mapping, Sequence, Value, alternatives
 
@@ -91,7 +92,11 @@ def evaluating_forwards(program: Program) -> Iterator[tuple[Effect, Site | None]
 
 
 def recording_evaluations(program: Program) -> Iterator[tuple[Effect, Site]]:
-    """Forward passes in evaluation mode, in loops that only evaluate, whose graph nobody uses: (forward, loop)."""
+    """Forward passes in loops that only evaluate, whose graph nobody uses: (forward, loop).
+
+    The model is in evaluation mode, or the data is never trained on.
+    """
+    trained_on = {loader for loader, _ in lineage.training_loaders(program)}
     asked = {
         v for op in ("torch.autograd.grad", "autograd.grad") for data in program.operations(op) for v in data.inputs
     }
@@ -101,8 +106,10 @@ def recording_evaluations(program: Program) -> Iterator[tuple[Effect, Site]]:
         if id(root) not in used:
             losses = [e.subject for e in root.effects if e.kind == "backward"]
             used[id(root)] = program.ancestry([*losses, *asked])
+        loaders = set(program.loaders(loop.loop.node.iterable))
+        apart = bool(loaders) and bool(trained_on) and not loaders & trained_on
         for forward in loop.forwards:
-            if forward.grad is not True or forward.mode is not False or program.is_frozen(forward.subject):
+            if forward.grad is not True or not (forward.mode is False or apart) or program.is_frozen(forward.subject):
                 continue
             volatile = any(type(v) is Data and v.op == "volatile" for i in forward.inputs for v in program.history(i))
             if not volatile and not set(flat(forward.result)) & used[id(root)] and program.untouched(forward.subject):

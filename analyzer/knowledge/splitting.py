@@ -49,6 +49,12 @@ READERS: frozenset[str] = frozenset(
 )
 """Functions that read a file whose path is their first argument."""
 
+PATH_JOINS: frozenset[str] = frozenset(("os.path.join", "/", "+"))
+"""What puts a path together; the last part says most."""
+
+DOWNLOADS: frozenset[str] = frozenset(("huggingface_hub.hf_hub_download",))
+"""Functions that give the path of a file by its ``filename``."""
+
 CROSS_VALIDATIONS = (
     "sklearn.model_selection.cross_val_score",
     "sklearn.model_selection.cross_validate",
