@@ -454,7 +454,7 @@ def _library_forward(run: Interpreter, obj: Obj, args: Arguments, site: Site) ->
             run.edit(inputs[0], site, (), result)
         return result
     if head == "torchvision.models":
-        features = run.space.data("torchvision.models", site, inputs)
+        features = run.space.data("torchvision.models", site, inputs, (("model", obj),))
         replaced = next((v for n in modules.HEADS if (v := run.state.get(obj, n)) is not None), None)
         return features if replaced is None else _inside(run, replaced, features, site)
     return run.space.data("call", site, (obj, *inputs))

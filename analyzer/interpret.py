@@ -99,6 +99,8 @@ class Interpreter:
         self.state = State(space)
         self.resolve_import = resolve_import
         self.roots: list[Root] = []
+        self.imports: dict[str, tuple[str, ...]] = {}
+        """Which files of the project each file imports, by their names."""
         self.objects: dict[Obj, None] = {}
         """Every object made, in order."""
         self.building: list[Obj] = []

@@ -110,6 +110,9 @@ class Linker:
         lines = sum(scope.ir.lines for scope in self.scopes.values())
         self.interpreter.budget = max(MIN_STEPS, int(lines * STEPS_PER_LINE))
         ordered = self._ordered()
+        for scope in ordered:
+            needed = (self.scopes[path].filename for path in self._dependencies(scope.path))
+            self.interpreter.imports[scope.filename] = tuple(needed)
         for index, scope in enumerate(ordered):
             # Most modules only define things: a script may use several shares.
             share = SHARES * self.interpreter.budget // (len(ordered) - index)

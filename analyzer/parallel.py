@@ -202,14 +202,13 @@ def unsafe_loads(program: Program) -> Iterator[tuple[Site, bool]]:
 
 
 def unseeded_trainings(program: Program) -> Iterator[tuple[Effect, Effect]]:
-    """A backward pass and a step of a project that seeds no generator, one for each file."""
-    if any(program.operations(op) for op in training.SEEDS) or any("seed" in n for n in program.called_names):
-        return
+    """A backward pass and a step of a run that seeds no generator, one for each file."""
     files: set[str] = set()
     for root in program.roots:
-        seen = root.effects
-        backward = next((e for e in seen if e.kind == "backward"), None)
-        step = next((e for e in seen if e.kind == "step" and program.is_optimizer(e.subject)), None)
-        if backward is not None and step is not None and backward.site.file not in files:
+        backward = next((e for e in root.effects if e.kind == "backward"), None)
+        step = next((e for e in root.effects if e.kind == "step" and program.is_optimizer(e.subject)), None)
+        if backward is None or step is None or backward.site.file in files:
+            continue
+        if not program.seeding_files & (program.connected(root.filename) | root.files):
             files.add(backward.site.file)
             yield backward, step

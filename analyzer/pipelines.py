@@ -10,10 +10,12 @@ from ..rules.finding import Site
 from .knowledge import vision
 from .knowledge.vision import BYTES, FLOAT_BYTES, NORMALISED, TINY, UNIT
 from .transforms import (
+    Entry,
     Image,
     Step,
     begins_with_normalisation,
     expects_imagenet,
+    first_operations,
     image_of,
     normalisation,
     numbers,
@@ -21,7 +23,7 @@ from .transforms import (
     pipelines,
     through,
 )
-from .values import UNKNOWN, Const, Library, Obj, Value, alternatives, constant
+from .values import UNKNOWN, Const, Data, Library, Obj, Value, alternatives, constant, is_none
 
 if TYPE_CHECKING:
     from .program import Program
@@ -275,14 +277,40 @@ def foreign_inputs(program: Program) -> Iterator[Foreign]:
     """Pretrained models of torchvision whose images are not normalised as those that they were trained on."""
     seen: set[Site] = set()
     for entry in program.entries:
-        model, image = entry.effect.subject, entry.image
-        if type(model) is not Obj or not is_pretrained(model) or not expects_imagenet(str(model.cls)):
+        model, image = _first_network(program, entry), entry.image
+        if model is None or not is_pretrained(model) or not expects_imagenet(str(model.cls)):
             continue
         found = _foreign(image)
         site = image.normalise or image.site or entry.effect.site
         if found is not None and site not in seen:
             seen.add(site)
             yield Foreign(site, *found, model.site, entry.effect.site)
+
+
+def _first_network(program: Program, entry: Entry) -> Obj | None:
+    """The model that takes the image first: the one that is called, or the backbone inside it."""
+    model = entry.effect.subject
+    if type(model) is not Obj or isinstance(model.cls, str) or entry.effect.result is None:
+        return model if type(model) is Obj else None
+    first = first_operations(program, entry.effect.result, entry.effect.inputs[0])
+    found = {_backbone(v) for v in first}
+    return found.pop() if len(found) == 1 else None
+
+
+def _backbone(data: Data) -> Obj | None:
+    """The model of torchvision behind its call, that of its ``features``, or of its first ``children()``."""
+    value = data.option("model") if data.op == "torchvision.models" else data.inputs[0] if data.op == "call" else None
+    if type(value) is Obj and value.cls == "torch.nn.Sequential" and len(value.arguments) == 1:
+        value = value.arguments[0][1]
+    while type(value) is Data and value.inputs and (value.op in _PARTS or value.op.startswith(".")):
+        index = value.inputs[1] if value.op == "[]" else None
+        if index is not None and not (type(index) is Data and index.op == "[:]" and is_none(index.inputs[0])):
+            return None
+        value = value.inputs[0]
+    return value if type(value) is Obj else None
+
+
+_PARTS = frozenset(("[]", "children", "list()", "star"))
 
 
 def _foreign(image: Image) -> tuple[str, str] | None:

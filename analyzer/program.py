@@ -573,19 +573,22 @@ class Program:
         """Things on which a method of this name is called."""
         return [value for value, names in self._run.uses.items() if method in names]
 
+    def connected(self, filename: str) -> frozenset[str]:
+        """The files that can be part of a run with this one: what imports it, and all that those import."""
+        imported = self._run.imports
+        importers: dict[str, list[str]] = {}
+        for name, needed in imported.items():
+            for other in needed:
+                importers.setdefault(other, []).append(name)
+        above = _closure([filename], importers)
+        return frozenset(_closure(above, imported))
+
     @cached_property
-    def called_names(self) -> frozenset[str]:
-        """Last names of all that is called without being followed, in small letters."""
-        names: set[str] = set()
-        for data in self.operations("call"):
-            callee = data.inputs[0] if data.inputs else None
-            if type(callee) is Data and callee.op.startswith("."):
-                names.add(callee.op[1:].lower())
-            elif type(callee) is Data and callee.op == "name" and type(callee.inputs[-1]) is Const:
-                names.add(str(callee.inputs[-1].value).lower())
-            else:
-                names.add(str(getattr(callee, "path", "")).rsplit(".", 1)[-1].lower())
-        return frozenset(names)
+    def seeding_files(self) -> frozenset[str]:
+        """Files in which a random generator is seeded, by a library or by a function of that name."""
+        known = (data for op in training.SEEDS for data in self.operations(op))
+        named = (data for data in self.operations("call") if data.inputs and "seed" in _called_name(data.inputs[0]))
+        return frozenset(data.site.file for data in (*known, *named) if data.site is not None)
 
     def loaded(self, module: Value) -> bool:
         """Whether weights are loaded into the module alone; where trained ones are loaded too, a run is resumed."""
@@ -1059,3 +1062,24 @@ def _train_dependent(layer: Obj) -> bool:
     if layer.cls.startswith("torchvision.models."):
         return True
     return layer.cls in modules.TRAIN_DEPENDENT
+
+
+def _called_name(callee: Value) -> str:
+    """The last name of what is called without being followed, in small letters."""
+    if type(callee) is Data and callee.op.startswith("."):
+        return callee.op[1:].lower()
+    if type(callee) is Data and callee.op == "name" and type(callee.inputs[-1]) is Const:
+        return str(callee.inputs[-1].value).lower()
+    return str(getattr(callee, "path", "")).rsplit(".", 1)[-1].lower()
+
+
+def _closure(start: Iterable[str], following: Mapping_[str, Iterable[str]]) -> set[str]:
+    """All that can be reached, the start included."""
+    seen: set[str] = set()
+    queue = list(start)
+    while queue:
+        name = queue.pop()
+        if name not in seen:
+            seen.add(name)
+            queue.extend(following.get(name, ()))
+    return seen

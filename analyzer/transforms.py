@@ -389,13 +389,13 @@ def begins_with_normalisation(program: Program, entry: Entry) -> bool | None:
     result = entry.effect.result
     if result is None:
         return None
-    first = _first_operations(program, result, given)
+    first = first_operations(program, result, given)
     if not first or any(v.op in vision.TO_INDICES for v in first):
         return None
     return any("Norm" in v.op or v.op in _SCALES or v.op in _SHIFTS or v.op == "call" for v in first)
 
 
-def _first_operations(program: Program, result: Value, given: Value) -> list[Data]:
+def first_operations(program: Program, result: Value, given: Value) -> list[Data]:
     """What is done to an input first, behind conversions and changes of shape."""
     found: list[Data] = []
     frontier = {given}

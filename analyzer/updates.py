@@ -339,7 +339,8 @@ def _filtered(optimizer: Obj) -> bool:
 @dataclass(frozen=True, slots=True, eq=False)
 class WrongStep:
     """``kind``: ``leak`` (a loss of one network leaves gradients that the other's step uses), ``other`` (the gradients
-    are cleared unused) or ``mixed`` (they are used, but with those of the other network's loss)."""
+    are cleared unused) or ``mixed`` (they are used, but with those of the other network's loss).
+    """
 
     kind: str
     backward: Effect

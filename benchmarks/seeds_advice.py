@@ -238,7 +238,9 @@ def models() -> list[Seed]:
         Seed(
             "NN410",
             LAYERS,
-            replace("grad_output * (sx * (1 + x * (1 - sx)))", "(grad_output * (sx * (1 + x * (1 - sx))), grad_output * sx)"),
+            replace(
+                "grad_output * (sx * (1 + x * (1 - sx)))", "(grad_output * (sx * (1 + x * (1 - sx))), grad_output * sx)"
+            ),
             "one gradient too many",
         ),
         *_everywhere(
@@ -302,7 +304,10 @@ def loops() -> list[Seed]:
         *_everywhere(
             "NN519",
             "the two steps exchanged",
-            *((f"{GAN}/{name}/{name}.py", _exchanged("optimizer_D", "optimizer_G")) for name in ("gan", "dcgan", "lsgan")),
+            *(
+                (f"{GAN}/{name}/{name}.py", _exchanged("optimizer_D", "optimizer_G"))
+                for name in ("gan", "dcgan", "lsgan")
+            ),
             (DCGAN, _exchanged("optimizerD", "optimizerG")),
         ),
         Seed(

@@ -140,6 +140,34 @@ class UnseededRun(Rule):
             """,
             why="Two files without a seed.",
         ),
+        Example(
+            """
+            # file: classify.py
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Linear(10, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()  # <-- NN804
+                optimizer.step()
+            # file: compress.py
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            torch.manual_seed(0)
+            model = nn.Linear(10, 10)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x in DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True):
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(x), x).backward()
+                optimizer.step()
+            """,
+            why="The other script of the project is seeded; this one is not.",
+        ),
     ]
 
     good = [
@@ -238,6 +266,31 @@ class UnseededRun(Rule):
                 optimizer.step()
             """,
             why="A helper of another file seeds.",
+        ),
+        Example(
+            """
+            # file: engine.py
+            import torch.nn.functional as F
+
+
+            def fit(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            # file: run.py
+            import numpy as np
+            import torch
+            from engine import fit
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            np.random.seed(1)
+            torch.manual_seed(1)
+            model = nn.Linear(10, 2)
+            fit(model, DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True), torch.optim.SGD(model.parameters(), lr=0.1))
+            """,
+            why="The script that imports the loop sets the seeds.",
         ),
     ]
 

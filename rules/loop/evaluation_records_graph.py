@@ -216,6 +216,29 @@ class EvaluationRecordsGraph(Rule):
             """,
             why="The evaluating function stands in another file.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
+            optimizer = torch.optim.Adam(model.parameters())
+            train_loader = DataLoader(torch.load("train.pt"), batch_size=16, shuffle=True)
+            test_loader = DataLoader(torch.load("test.pt"), batch_size=16)
+            for epoch in range(20):
+                for noisy, clean in train_loader:
+                    optimizer.zero_grad()
+                    nn.functional.mse_loss(model(noisy), clean).backward()
+                    optimizer.step()
+                total = 0.0
+                for noisy, clean in test_loader:
+                    restored = model(noisy)  # <-- NN503
+                    total += nn.functional.mse_loss(restored, clean).item()
+                print(epoch, total / len(test_loader))
+            """,
+            why="A network without dropout, whose author left out eval() as well.",
+        ),
     ]
 
     good = [

@@ -212,6 +212,33 @@ class WrongNetworkUpdated(Rule):
             """,
             why="The adversary's loss runs through the encoder; both are cleared at the start.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+
+            generator = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 784), nn.Tanh())
+            discriminator = nn.Sequential(nn.Linear(784, 256), nn.LeakyReLU(0.2), nn.Linear(256, 1), nn.Sigmoid())
+            opt_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+            opt_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+            adversarial = nn.BCELoss()
+
+            for epoch in range(100):
+                for images, _ in DataLoader(torch.load("digits.pt"), batch_size=64, shuffle=True):
+                    real, fake = torch.ones(len(images), 1), torch.zeros(len(images), 1)
+                    opt_g.zero_grad()
+                    made = generator(torch.randn(len(images), 64))
+                    adversarial(discriminator(made), real).backward()
+                    opt_d.step()
+
+                    opt_d.zero_grad()
+                    loss = adversarial(discriminator(images.flatten(1)), real) + adversarial(discriminator(made.detach()), fake)
+                    loss.backward()  # <-- NN519
+                    opt_g.step()
+            """,
+            why="The two steps are exchanged: each network follows the other's loss.",
+        ),
     ]
 
     good = [

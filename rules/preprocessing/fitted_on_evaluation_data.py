@@ -200,6 +200,32 @@ class FittedOnEvaluationData(Rule):
             """,
             why="Each part is normalised by its own mean and deviation, by hand, in a class.",
         ),
+        Example(
+            """
+            import os
+
+            import numpy as np
+            from sklearn.preprocessing import StandardScaler
+            from torch.utils.data import Dataset
+
+
+            class Segments(Dataset):
+                def __init__(self, root, window, flag="train"):
+                    self.window = window
+                    scaler = StandardScaler()
+                    train = np.load(os.path.join(root, "sensor_train.npy"))
+                    test = np.load(os.path.join(root, "sensor_test.npy"))
+                    scaler.fit(train)
+                    self.data = scaler.transform(train) if flag == "train" else scaler.fit_transform(test)  # <-- NN202
+
+                def __len__(self):
+                    return len(self.data) // self.window
+
+                def __getitem__(self, index):
+                    return self.data[index * self.window : (index + 1) * self.window]
+            """,
+            why="The parts are known by the files that they are read from.",
+        ),
     ]
 
     good = [

@@ -218,6 +218,44 @@ class PretrainedPreprocessing(Rule):
             """,
             why="Scaled to 0..1, but not normalised.",
         ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, models, transforms
+
+
+            class Classifier(nn.Module):
+                def __init__(self, classes):
+                    super().__init__()
+                    backbone = models.resnet50(weights="IMAGENET1K_V2")
+                    self.features = nn.Sequential(*list(backbone.children())[:-1])
+                    self.head = nn.Linear(backbone.fc.in_features, classes)
+
+                def forward(self, images):
+                    with torch.no_grad():
+                        features = self.features(images)
+                    return self.head(features.flatten(1))
+
+
+            transform = transforms.Compose(
+                [
+                    transforms.Resize((224, 224)),
+                    transforms.ToTensor(),
+                    transforms.Normalize([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),  # <-- NN206
+                ]
+            )
+            loader = DataLoader(datasets.ImageFolder("birds/train", transform), batch_size=32, shuffle=True)
+            model = Classifier(200)
+            optimizer = torch.optim.Adam(model.head.parameters(), lr=1e-3)
+            for images, labels in loader:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(images), labels).backward()
+                optimizer.step()
+            """,
+            why="The pretrained layers are the children of a model, in a module of the project.",
+        ),
     ]
 
     good = [
@@ -351,6 +389,46 @@ class PretrainedPreprocessing(Rule):
             Detection("coco").fit()
             """,
             why="Detectors of torchvision normalise their images themselves.",
+        ),
+        Example(
+            """
+            import torch
+            from torch import nn
+            from torch.utils.data import DataLoader
+            from torchvision import datasets, models, transforms
+
+
+            class Classifier(nn.Module):
+                def __init__(self, classes):
+                    super().__init__()
+                    backbone = models.resnet50(weights="IMAGENET1K_V2")
+                    self.stem = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
+                    self.features = nn.Sequential(*list(backbone.children())[:-1])
+                    self.layers = nn.Sequential(*list(models.resnet18(weights="DEFAULT").children())[4:6])
+                    self.head = nn.Linear(backbone.fc.in_features, classes)
+
+                def forward(self, images):
+                    with torch.no_grad():
+                        features = self.features(self.stem(images))
+                    return self.head(features.flatten(1))
+
+
+            transform = transforms.Compose(
+                [
+                    transforms.Resize((224, 224)),
+                    transforms.ToTensor(),
+                    transforms.Normalize([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),
+                ]
+            )
+            loader = DataLoader(datasets.ImageFolder("birds/train", transform), batch_size=32, shuffle=True)
+            model = Classifier(200)
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for images, labels in loader:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(images), labels).backward()
+                optimizer.step()
+            """,
+            why="A layer of its own brings the images to what the pretrained layers expect.",
         ),
     ]
 
