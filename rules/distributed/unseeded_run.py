@@ -288,7 +288,8 @@ class UnseededRun(Rule):
             np.random.seed(1)
             torch.manual_seed(1)
             model = nn.Linear(10, 2)
-            fit(model, DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True), torch.optim.SGD(model.parameters(), lr=0.1))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            fit(model, DataLoader(torch.load("train.pt"), batch_size=32, shuffle=True), optimizer)
             """,
             why="The script that imports the loop sets the seeds.",
         ),

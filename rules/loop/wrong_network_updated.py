@@ -233,7 +233,8 @@ class WrongNetworkUpdated(Rule):
                     opt_d.step()
 
                     opt_d.zero_grad()
-                    loss = adversarial(discriminator(images.flatten(1)), real) + adversarial(discriminator(made.detach()), fake)
+                    loss = adversarial(discriminator(images.flatten(1)), real)
+                    loss += adversarial(discriminator(made.detach()), fake)
                     loss.backward()  # <-- NN519
                     opt_g.step()
             """,
