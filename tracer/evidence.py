@@ -13,6 +13,15 @@ from ..rules.finding import Confidence, Line
 if TYPE_CHECKING:
     from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream
 
+OF_CLASSES = (
+    "cross_entropy",
+    "nll_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "multi_margin_loss",
+)
+"""Losses that compare a sample with its class."""
+
 REFUSED = "does not require grad"
 """What torch says when ``backward`` is called on a tensor without a graph."""
 
@@ -35,6 +44,14 @@ def evaluates(loader: Loader | None) -> bool:
 def trained_passes(run: Run, root: int) -> list[Pass]:
     """The forward passes of an outermost module to which a backward pass came back."""
     return [found for found in run.passes if found.module == root and found.used]
+
+
+def trained_beside(run: Run, loader: Loader) -> list[Loader]:
+    """The loaders that the networks were trained on which are evaluated on this one; none with loaded weights."""
+    evaluated = {found.module for found in run.passes if found.loader == loader.key}
+    fresh = {key for key in evaluated if (m := run.of("module", key)) is not None and not m.loaded}
+    keys = {found.loader for found in run.passes if found.module in fresh and found.used}
+    return [other for other in run.loaders if other.key in keys and other.trains]
 
 
 def members(run: Run, optimizer: Optimizer) -> list[Parameter]:

@@ -97,6 +97,13 @@ class Loader(Thing):
     """Samples (inputs and labels) compared within their batches, and how many equalled another one there."""
     alike_batches: int = 0
     """Inspected batches whose inputs are one sample over and over, whatever the labels are."""
+    distinct: int = 0
+    conflicting: int = 0
+    """Different inputs among the samples that were remembered, and those that came with several labels."""
+    shared: dict[str, int] = field(default_factory=dict)
+    """Key of another loader -> inputs that came from both."""
+    telling: list[int] = field(default_factory=list)
+    """Columns of two-dimensional inputs that hold one value for each class, and nothing else."""
     minimum: float = float("inf")
     maximum: float = float("-inf")
     mean: float = 0.0
@@ -247,6 +254,17 @@ class LossUse(Thing):
     integer_input: int = 0
     gradient_in_target_only: int = 0
     classes: int | None = None
+    by_column: int = 0
+    """Checked evaluations whose probabilities sum to 1 along the batch."""
+    ranks: list[int] = field(default_factory=list)
+    """Numbers of axes that the input had."""
+    alone: int = 0
+    """Evaluations of one sample whose batch axis was gone from the input, and not from the target."""
+    target_low: float = float("inf")
+    target_high: float = float("-inf")
+    """Range of floating-point targets."""
+    several: int = 0
+    """Checked evaluations with floating-point targets of which some rows do not sum to 1."""
     target_deviation: float = 0.0
     """Standard deviation of the targets of the checked evaluations (regression)."""
     first: float | None = None
@@ -356,7 +374,10 @@ class Scheduler(Thing):
     line: Line | None = None
     step_line: Line | None = None
     class_name: str = ""
+    optimizer: int | None = None
     steps: int = 0
+    before: int = 0
+    """Calls of ``step`` before the first step of its optimizer; its construction does not count."""
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class LabelKindMismatch(Rule):
@@ -36,6 +37,9 @@ class LabelKindMismatch(Rule):
     - One-hot or smoothed targets are legal in cross-entropy.
     - CelebA's `identity` is one class a sample.
 
+    In a run: cross-entropy whose floating-point targets have rows that do not sum to 1 (at 3 evaluations at least),
+    and binary cross-entropy with targets outside 0..1.
+
     ## What to do
 
     One class a sample: `CrossEntropyLoss` on scores of shape (N, C) and integer labels of shape (N).
@@ -54,6 +58,7 @@ class LabelKindMismatch(Rule):
         "MultiLabelBinarizer",
         "CelebA",
     )
+    options = {"evaluations": 3}
 
     bad = [
         Example(
@@ -325,4 +330,23 @@ class LabelKindMismatch(Rule):
                 f"Here {found.what}: the loss has no sensible minimum, and the scores cannot be read as meant.",
                 found.advice,
                 evidence=[Hop("the targets come from here", found.made)],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if not use.with_graph or use.line is None:
+                continue
+            if use.function == "cross_entropy" and use.several >= self.number("evaluations"):
+                found = "the rows of the targets do not sum to 1: several classes of a sample are true"
+                advice = "For several labels a sample use BCEWithLogitsLoss, with a threshold in place of argmax."
+            elif use.function.startswith("binary_cross_entropy") and (use.target_high > 1 or use.target_low < 0):
+                found = f"the targets lie between {use.target_low:.3g} and {use.target_high:.3g}, not between 0 and 1"
+                advice = "For one class a sample use CrossEntropyLoss on as many scores; scale soft targets to 0..1."
+            else:
+                continue
+            yield self.finding(
+                use.line,
+                f"{use.function} gets targets of another kind: {found}. The loss has no sensible minimum.",
+                advice,
+                evidence=[Hop("the targets meet the scores here", use.line, f"{use.checked} evaluations looked at")],
             )

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class OversizedBatch(Rule):
@@ -34,6 +35,9 @@ class OversizedBatch(Rule):
     - Loaders for evaluation may be as large as memory allows.
     - It is advice, and off by default: small datasets with many epochs train well.
 
+    In a run: the size of the data set is known, whatever it is made of; at least 2000 samples (`samples`), because
+    small problems may be solved in whole batches.
+
     ## What to do
 
     Begin with 16 to 64 samples a batch, or count training in steps and not in epochs. The limit of a tenth is the
@@ -45,6 +49,7 @@ class OversizedBatch(Rule):
     points = (11,)
     severity = Severity.INFO
     triggers = ("DataLoader",)
+    options = {"samples": 2000}
 
     bad = [
         Example(
@@ -258,4 +263,17 @@ class OversizedBatch(Rule):
                 f"{found.samples:,} samples): an epoch has only a few updates.",
                 "Begin with 16 to 64 samples a batch, or count training in steps.",
                 evidence=[Hop("the data comes from here", found.made, f"{found.samples:,} samples")],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for loader in run.loaders:
+            samples, batch = loader.samples or 0, loader.batch_size or 0
+            if loader.line is None or not loader.trains or samples < self.number("samples") or 10 * batch < samples:
+                continue
+            yield self.finding(
+                loader.line,
+                f"A batch of {batch} is more than a tenth of the {samples:,} training samples: an epoch has "
+                f"{loader.batches_per_epoch} updates.",
+                "Begin with 16 to 64 samples a batch, or count training in steps.",
+                evidence=[Hop("training reads the batches here", loader.read_at, f"{loader.iterations} epochs so far")],
             )

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
     from ...tracer.run import Loader, Run
-
-CLASSIFIES = (
-    "cross_entropy",
-    "nll_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "multi_margin_loss",
-)
-"""Losses that compare a sample with its class."""
 
 
 class SingleLabelBatches(Rule):
@@ -68,7 +60,7 @@ class SingleLabelBatches(Rule):
     options = {"batches": 5, "p": 1e-6}
 
     def watch(self, run: Run) -> Iterator[Finding]:
-        if not any(use.function in CLASSIFIES and use.with_graph for use in run.losses):
+        if not any(use.function in evidence.OF_CLASSES and use.with_graph for use in run.losses):
             return
         for loader in run.loaders:
             batches = loader.labelled_batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class SwappedAxes(Rule):
@@ -36,6 +38,9 @@ class SwappedAxes(Rule):
     - `transpose`, `permute`, `moveaxis` move axes; a `reshape` after them, or to (h, w, 3), is fine.
     - Images read as one channel, and data that has channels first already, may be reshaped.
     - Where an array comes from must be known (`cv2.imread`, PIL, `CIFAR10(...).data`).
+
+    In a run: the first layer is a convolution, its input is square in the second and third axis and has 1, 3 or 4
+    in the last one.
 
     ## What to do
 
@@ -314,3 +319,20 @@ class SwappedAxes(Rule):
         for found in axes.swapped_axes(program):
             hops = [Hop("the image is read here", found.image)]
             yield self.finding(found.site, f"{found.what}.", found.advice, evidence=hops)
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for module in run.modules:
+            sizes = [int(n) for n in re.findall(r"\d+", module.input_shape)]
+            first = module.class_name == "Conv2d" and run.stream("input", module.key) is not None
+            if not first or len(sizes) != 4 or module.input_shape.count("(") > 1:
+                continue
+            _, channels, height, width = sizes
+            if width not in (1, 3, 4) or channels != height or channels <= 2 * width:
+                continue
+            yield self.finding(
+                module.line,
+                f"`{module.name}` is the first layer and gets images of shape {module.input_shape}: the channels are "
+                f"the last axis, and it takes the {channels} rows of the image for channels.",
+                "Put the channels first: `images.permute(0, 3, 1, 2)`.",
+                evidence=[Hop("it expects (samples, channels, height, width)", module.line, module.input_shape)],
+            )

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class TargetInFeatures(Rule):
@@ -35,6 +36,9 @@ class TargetInFeatures(Rule):
     - Only inputs and labels that meet count: in a loss, in a dataset, in `fit`. A table that is split as a whole and
       loses the column afterwards is fine.
     - Labels that are computed from columns are not followed.
+
+    In a run: up to 1024 samples with at most 64 columns are looked at; a column is reported if it has as many
+    different values as there are classes (2 to 20, each with 5 samples at least), one for each.
 
     ## What to do
 
@@ -330,4 +334,17 @@ class TargetInFeatures(Rule):
                 "at {0}): the model reads the answer off its input, and is worth nothing on new data.",
                 "Take the column out of the inputs: `table.drop(columns=...)`, or choose the columns without it.",
                 evidence=[Hop("inputs and labels meet here", found.labels)],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for loader in run.loaders:
+            if loader.line is None or not loader.trains or not loader.telling or len(loader.labels) < 2:
+                continue
+            columns = ", ".join(map(str, loader.telling[:5]))
+            yield self.finding(
+                loader.line,
+                f"Column {columns} of the inputs holds one value for each of the {len(loader.labels)} classes and "
+                "nothing else: the model reads the answer off its input, and is worth nothing on new data.",
+                "Take the column out of the inputs, or say that the task is that easy.",
+                evidence=[Hop("inputs and labels are read here", loader.read_at, f"column {columns}")],
             )

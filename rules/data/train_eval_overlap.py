@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import overlap
-from ..finding import Finding, Hop, Severity
+from ...tracer import evidence
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class TrainEvalOverlap(Rule):
@@ -39,6 +41,10 @@ class TrainEvalOverlap(Rule):
     - Data that is drawn anew each time it is made, streams, and datasets that are switched to another part by a
       method are not known to be the same.
 
+    In a run: inputs are compared by digests (up to 8192 of each loader). Loaders belong together when one network
+    was trained on the one and evaluated on the other. At least 5 shared inputs and one in fifty are reported; where
+    nearly all are shared, it may be the training set on purpose, and the finding is only likely.
+
     ## What to do
 
     Divide once, and give each loader its own part:
@@ -55,6 +61,7 @@ class TrainEvalOverlap(Rule):
     points = (15,)
     severity = Severity.ERROR
     triggers = ("DataLoader", "Trainer", "random_split")
+    options = {"samples": 5, "share": 0.02, "all": 0.9}
 
     bad = [
         Example(
@@ -466,3 +473,28 @@ class TrainEvalOverlap(Rule):
                     Hop("the evaluation is used here", found.used),
                 ],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for loader in run.loaders:
+            if loader.line is None or not evidence.evaluates(loader):
+                continue
+            for trained in evidence.trained_beside(run, loader):
+                shared = loader.shared.get(str(trained.key), 0)
+                known = min(1.0, trained.distinct / trained.samples) if trained.samples else 1.0
+                share = shared / (known * loader.distinct) if loader.distinct else 0.0
+                if shared < self.number("samples") or share < self.number("share"):
+                    continue
+                every = share > self.number("all")
+                yield self.finding(
+                    loader.line,
+                    f"{shared} of {loader.distinct} different evaluation inputs looked at are training inputs, too"
+                    + ("" if known == 1 else f" (of which {known:.0%} are known)")
+                    + ": the score counts what was learned by heart.",
+                    "Cut the data into parts that share no sample, and remove duplicates before.",
+                    evidence=[
+                        Hop("the training data is loaded here", trained.line, f"{trained.distinct} inputs known"),
+                        Hop("the evaluation reads its samples here", loader.read_at, f"{shared} shared"),
+                    ],
+                    # The training set itself may be evaluated on, to compare with.
+                    confidence=Confidence.LIKELY if every else Confidence.CERTAIN,
+                )

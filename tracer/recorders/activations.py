@@ -15,6 +15,9 @@ MEASURED_ELEMENTS = 1 << 17
 """Of a larger output the first samples are measured, about so many numbers."""
 MAX_LOOKS = 1000
 _WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_RAW = (*_WITH_UNITS, nn.RNNBase)
+"""Layers that take numbers as they come; normalisations and embeddings do not."""
+_SHAPES_ONLY = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
 class Activations:
@@ -27,36 +30,48 @@ class Activations:
         self._whole: set[int] = set()
         """Layers of which the first samples say something that only holds if all samples say it."""
         self._last_with_weights: Module | None = None
+        self._first = True
+        """No layer has changed the input of the pass yet."""
 
     def begin(self) -> None:
         """A pass begins."""
         self._last_with_weights = None
+        self._first = True
 
     def measure(self, module: nn.Module, thing: Module, args: Any, output: Any) -> None:
         """Look at one call of a layer without children."""
         with torch.no_grad():
             if type(output) is torch.Tensor and output.is_floating_point() and output.numel():
                 self._statistics(thing, output.detach())
+            if self._first and not isinstance(module, _SHAPES_ONLY):
+                self._first = False
+                given = args[0] if args and isinstance(module, _RAW) else None
+                if type(given) is torch.Tensor and given.is_floating_point() and given.numel() > 1:
+                    self._statistics(thing, given.detach(), "input")
             if isinstance(module, _WITH_UNITS):
                 if args and thing.looks < MAX_LOOKS and type(args[0]) is torch.Tensor and args[0].dim() > 1:
                     self._units(module, thing, args[0].detach())
                 self._last_with_weights = thing
 
-    def _statistics(self, thing: Module, x: torch.Tensor) -> None:
+    def _statistics(self, thing: Module, x: torch.Tensor, name: str = "activation") -> None:
+        """Root mean square, mean, smallest and largest number, and the root mean square of what differs by sample."""
         watch, step = self._watch, self._watch.steps
         part = x if thing.key in self._whole else _first_samples(x)
         low, high = torch.aminmax(part)
         size, sampled = part.numel(), part is not x
 
         def keep(values: list[float]) -> None:
-            norm, total, least, most = values
-            if sampled and (most <= 0 or least == most):
+            norm, total, least, most, spread = values
+            if sampled and name == "activation" and (most <= 0 or least == most):
                 self._whole.add(thing.key)
                 return
-            row = array("f", (norm / size**0.5, total / size, least, most))
-            watch.record.add("activation", thing.key, (thing.key,), step, row)
+            row = array("f", (norm / size**0.5, total / size, least, most, spread / size**0.5))
+            watch.record.add(name, thing.key, (thing.key,), step, row)
 
-        watch.numbers.later((torch.linalg.vector_norm(part), part.sum(), low, high), keep)
+        apart = part - part.mean(0, keepdim=True) if part.dim() > 1 and len(part) > 1 else part
+        watch.numbers.later(
+            (torch.linalg.vector_norm(part), part.sum(), low, high, torch.linalg.vector_norm(apart)), keep
+        )
 
     def _units(self, module: nn.Module, thing: Module, x: torch.Tensor) -> None:
         """Which units of its input are never anything but zero."""

@@ -17,6 +17,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from ..run import Epoch, Loader
 from ..watch import Recorder, Watch
+from .samples import Samples
 
 MAX_LOADERS = 128
 """Past it, loaders made on one line share a noun: some scripts make a new one every step."""
@@ -70,6 +71,7 @@ class DataRecorder(Recorder):
         super().__init__(watch)
         self._loaders: dict[int, tuple[weakref.ref[Any], Loader]] = {}
         self._readings: dict[int, tuple[weakref.ref[Any], Reading]] = {}
+        self._samples = Samples(watch)
 
     def attach(self) -> None:
         """Patch construction, iteration, and the two steps of the iterators."""
@@ -203,6 +205,8 @@ class DataRecorder(Recorder):
         loader = reading.loader
         if not loader.label_runs and reading.labelled >= 2:
             loader.label_runs = [float(reading.labelled), float(reading.runs), *_expected_runs(reading.classes)]
+        if reading.full:
+            self._samples.ended(loader)
         self.watch.record.touch(loader)
 
     def _batch(self, iterator: Any, batch: Any) -> None:
@@ -232,6 +236,9 @@ class DataRecorder(Recorder):
             self._content(reading, tensors)
         if inputs is not None:
             self._look(loader, inputs, tensors)
+            began = time.perf_counter()
+            self._samples.look(loader, _array(inputs), None if labels is None else _array(labels).reshape(-1))
+            self.watch.spent += time.perf_counter() - began
         if labels is not None:
             _count_labels(reading, labels)
         self.watch.record.touch(loader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from array import array
 from collections.abc import Callable
@@ -132,10 +133,13 @@ class LossRecorder(Recorder):
         use.evaluations += 1
         self.watch.record.touch(use)
         self.watch.losses_since_backward[use.key] = None
+        use.alone += prediction.dim() == target.dim() - 1 and target.shape[0] == 1
         if not (use.evaluations <= CHECKED_FIRST or self.watch.close):
             return
         use.checked += 1
         use.input_shape, use.target_shape = list(prediction.shape), list(target.shape)
+        if prediction.dim() not in use.ranks:
+            use.ranks.append(prediction.dim())
         use.input_dtype, use.target_dtype = _dtype(prediction), _dtype(target)
         use.maker = self._modules.maker(prediction)
         use.made_by = _made_by(prediction)
@@ -163,8 +167,13 @@ class LossRecorder(Recorder):
             if rows:
                 axis = -1 if use.function == "kl_div" else 1
                 numbers += [(x.sum(axis) - 1).abs().amax(), torch.logsumexp(x, axis).abs().amax()]
+                batch = x.dim() == 2 and len(x) > 1
+                columns = [(x.sum(0) - 1).abs().amax(), torch.logsumexp(x, 0).abs().amax()]
+                numbers += columns if batch else [low.new_tensor(math.inf)] * 2
+                if target.shape == x.shape and target.is_floating_point() and use.function != "kl_div":
+                    numbers.append((target.sum(1) - 1).abs().amax())
             elif target.is_floating_point() and target.numel() > 1:
-                numbers.append(target.std())
+                numbers += [target.std(), *torch.aminmax(target)]
         size = x.numel()
 
         def keep(values: list[float]) -> None:
@@ -178,8 +187,11 @@ class LossRecorder(Recorder):
                 tolerance = 1e-3
                 use.probabilities += least >= 0 and values[2] < tolerance
                 use.log_probabilities += values[3] < 1e-2
+                use.by_column += (least >= 0 and values[4] < tolerance) or values[5] < 1e-2
+                use.several += len(values) > 6 and values[6] > 0.01
             elif len(values) > 2:
                 use.target_deviation = values[2]
+                use.target_low, use.target_high = min(use.target_low, values[3]), max(use.target_high, values[4])
             self.watch.record.touch(use)
 
         self.watch.numbers.later(numbers, keep)

@@ -523,6 +523,7 @@ class OptimizerRecorder(Recorder):
     def _scheduler_made(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def __init__(scheduler: Any, *args: Any, **kwargs: Any) -> None:
+            thing = None
             if self.on and id(scheduler) not in self._schedulers:
                 try:
                     thing = self.watch.record.new(
@@ -532,6 +533,8 @@ class OptimizerRecorder(Recorder):
                 except Exception as error:
                     self.watch.fail(self, error)
             original(scheduler, *args, **kwargs)
+            if thing is not None:
+                thing.steps = thing.before = 0  # a scheduler steps once when it is made
 
         return __init__
 
@@ -542,6 +545,10 @@ class OptimizerRecorder(Recorder):
             if self.on and found is not None and found[0]() is scheduler:
                 try:
                     found[1].steps += 1
+                    state = self._state(scheduler.optimizer) if hasattr(scheduler, "optimizer") else None
+                    if state is not None:
+                        found[1].optimizer = state.thing.key
+                        found[1].before += not state.thing.steps
                     if found[1].step_line is None:
                         found[1].step_line = self.watch.here(2)
                     self.watch.record.touch(found[1])
