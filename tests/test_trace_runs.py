@@ -1,7 +1,7 @@
 """Real training scripts under the tracer: each mistake is found at its line, each healthy run is left alone.
 
 ``tests/runs/pairs`` holds, for every rule that watches, a script with the mistake (its line ends in
-``# <-- NNxxx``) and its repaired twin; ``tests/runs/healthy`` holds runs of many kinds that are right. The normal tests
+``# <-- NNxxx``, or in ``# <-- NNxxx (likely)`` where that is all that the rule says) and its repaired twin; ``tests/runs/healthy`` holds runs of many kinds that are right. The normal tests
 take one seed at the smallest size, the slow ones five seeds and three sizes. ``NNAUDIT_TEST_DEVICE=cuda`` runs them on
 that device, as far as a script can run there.
 """
@@ -28,7 +28,7 @@ from nnaudit.tracer.judge import judge
 RUNS = Path(__file__).parent / "runs"
 PAIRS = sorted((RUNS / "pairs").glob("*.py"))
 HEALTHY = sorted((RUNS / "healthy").glob("*.py"))
-MARK = re.compile(r"# <-- (NN\d+)$", re.MULTILINE)
+MARK = re.compile(r"# <-- (NN\d+)( \(likely\))?$", re.MULTILINE)
 WATCHING = [rule for rule in discover() if rule.watches()]
 SEEDS = range(5)
 SIZES = ("s", "m", "l")
@@ -96,16 +96,20 @@ def _work_on(device: str) -> None:
     torch.randperm = randperm
 
 
-def marks(script: Path) -> list[tuple[str, str, int]]:
+def marks(script: Path, likely: bool = False) -> list[tuple[str, str, int]]:
     text = script.read_text()
-    return sorted((m[1], script.name, text.count("\n", 0, m.start()) + 1) for m in MARK.finditer(text))
+    found = [m for m in MARK.finditer(text) if bool(m[2]) == likely]
+    return sorted((m[1], script.name, text.count("\n", 0, m.start()) + 1) for m in found)
 
 
 def check_pair(script: Path, seed: int, size: str) -> None:
-    """The marked line is found, certain, and no other rule is certain of anything."""
+    """The marked line is found, as certain if it is not marked as likely, and no other rule is certain of anything."""
     found, failed = watched(script, "--seed", str(seed), "--size", size)
     assert not failed
     assert sorted(each[:3] for each in found if each[3] == "certain") == marks(script)
+    code = script.name[:5]
+    likely = [each[:3] for each in found if each[3] == "likely" and each[0] == code]
+    assert likely == marks(script, likely=True)
 
 
 def check_healthy(script: Path, seed: int, size: str) -> None:
@@ -123,7 +127,7 @@ def test_every_watching_rule_has_a_pair(rule: type[Rule]) -> None:
     bad = [path for path in PAIRS if path.name.startswith(f"{rule.code}_bad")]
     assert bad
     assert all(path.with_name(path.name.replace("_bad", "_good")) in PAIRS for path in bad)
-    assert all([code for code, _, _ in marks(path)] == [rule.code] for path in bad)
+    assert all([c for c, _, _ in marks(path) + marks(path, likely=True)] == [rule.code] for path in bad)
 
 
 def test_there_are_enough_healthy_runs() -> None:

@@ -65,6 +65,22 @@ def backward_of(run: Run, optimizer: Optimizer) -> Backward | None:
     return max(places, key=lambda place: place.steps, default=None)
 
 
+def chains(run: Run, whole: bool = False) -> dict[int, list[tuple[Module, Stream]]]:
+    """The layers with weights of each outermost module in the order in which they ran, with their activations.
+
+    But for the last one, unless the ``whole`` is asked for: what it puts out has a range of its own.
+    """
+    found: dict[int, list[tuple[Module, Stream]]] = {}
+    for module in run.modules:
+        stream = run.stream("activation", module.key)
+        if stream is not None and module.order and module.class_name in ("Linear", "Conv1d", "Conv2d", "Conv3d"):
+            found.setdefault(root_of(module), []).append((module, stream))
+    return {
+        root: sorted(layers, key=lambda layer: layer[0].order)[: None if whole else -1]
+        for root, layers in found.items()
+    }
+
+
 def listed(names: Iterable[str], most: int = 3) -> str:
     """```a`, `b`, `c` and 4 more``."""
     every = list(dict.fromkeys(names))

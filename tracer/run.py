@@ -100,6 +100,9 @@ class Loader(Thing):
     distinct: int = 0
     conflicting: int = 0
     """Different inputs among the samples that were remembered, and those that came with several labels."""
+    remembered: int = 0
+    repeated: int = 0
+    """Inputs remembered in the first iteration, and how many of them had come before in it."""
     shared: dict[str, int] = field(default_factory=dict)
     """Key of another loader -> inputs that came from both."""
     telling: list[int] = field(default_factory=list)

@@ -336,7 +336,7 @@ class LabelKindMismatch(Rule):
         for use in run.losses:
             if not use.with_graph or use.line is None:
                 continue
-            if use.function == "cross_entropy" and use.several >= self.number("evaluations"):
+            if use.function == "cross_entropy" and use.classes != 1 and use.several >= self.number("evaluations"):
                 found = "the rows of the targets do not sum to 1: several classes of a sample are true"
                 advice = "For several labels a sample use BCEWithLogitsLoss, with a threshold in place of argmax."
             elif use.function.startswith("binary_cross_entropy") and (use.target_high > 1 or use.target_low < 0):

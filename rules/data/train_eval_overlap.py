@@ -61,7 +61,7 @@ class TrainEvalOverlap(Rule):
     points = (15,)
     severity = Severity.ERROR
     triggers = ("DataLoader", "Trainer", "random_split")
-    options = {"samples": 5, "share": 0.02, "all": 0.9}
+    options = {"samples": 5, "share": 0.02, "all": 0.9, "repeats": 0.01}
 
     bad = [
         Example(
@@ -482,6 +482,9 @@ class TrainEvalOverlap(Rule):
                 shared = loader.shared.get(str(trained.key), 0)
                 known = min(1.0, trained.distinct / trained.samples) if trained.samples else 1.0
                 share = shared / (known * loader.distinct) if loader.distinct else 0.0
+                # Where the training data repeats itself, so will new data: few different inputs are possible.
+                if trained.repeated > self.number("repeats") * trained.remembered:
+                    continue
                 if shared < self.number("samples") or share < self.number("share"):
                     continue
                 every = share > self.number("all")

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class MissingSetEpoch(Rule):
@@ -34,6 +35,8 @@ class MissingSetEpoch(Rule):
     - `loader.sampler.set_epoch(epoch)`, and a helper that calls it, count.
     - Lightning, Accelerate and the Transformers Trainer call it themselves.
 
+    In a run: at least 3 whole epochs of a DistributedSampler in the same order.
+
     ## What to do
 
     ```python
@@ -49,6 +52,7 @@ class MissingSetEpoch(Rule):
     points = (7,)
     severity = Severity.ERROR
     triggers = ("DistributedSampler",)
+    options = {"epochs": 3}
 
     bad = [
         Example(
@@ -362,4 +366,20 @@ class MissingSetEpoch(Rule):
                 "loop at {0}, and each process sees the same samples in the same batches all the time.",
                 "Call `sampler.set_epoch(epoch)` at the start of each epoch.",
                 evidence=[Hop("this loop goes over the epochs", found.epochs.site)],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for loader in run.loaders:
+            orders = [epoch.order for epoch in loader.epochs if epoch.complete and epoch.order]
+            if loader.sampler != "DistributedSampler" or not loader.trains or loader.line is None:
+                continue
+            if len(orders) < self.number("epochs") or len(set(orders)) > 1 or (loader.samples or 0) < 8:
+                continue
+            yield self.finding(
+                loader.line,
+                f"All {len(orders)} epochs gave the samples in the same order: the DistributedSampler was never told "
+                "the "
+                "number of the epoch, or does not shuffle.",
+                "Call `sampler.set_epoch(epoch)` at the beginning of each epoch.",
+                evidence=[Hop("training reads the samples here", loader.read_at, f"{len(orders)} equal epochs")],
             )

@@ -13,6 +13,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Optimizer, Run, Scheduler, Stream
 
 
 class SchedulerOrder(Rule):
@@ -44,6 +45,9 @@ class SchedulerOrder(Rule):
     - Steps before the first epoch bring a resumed run to where it was.
     - Schedulers of other libraries (timm) take the epoch as an argument and have their own rules.
 
+    In a run: a scheduler that was never stepped in at least 20 optimizer steps, and a rate that falls below a ten-
+    thousandth of its highest value before the first half of the training is over, and stays there.
+
     ## What to do
 
     Know the unit of the schedule, and call it after the optimizer:
@@ -63,6 +67,7 @@ class SchedulerOrder(Rule):
     points = (36,)
     severity = Severity.WARNING
     triggers = ("lr_scheduler",)
+    options = {"steps": 20, "share": 0.5}
 
     bad = [
         Example(
@@ -641,3 +646,47 @@ class SchedulerOrder(Rule):
                 "Pass the validation loss (or metric): `scheduler.step(val_loss)`.",
                 evidence=[Hop("the scheduler is made here", scheduler.site)],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        names = {scheduler.class_name for scheduler in run.schedulers}
+        inner = names & {"SequentialLR", "ChainedScheduler"}
+        for scheduler in run.schedulers:
+            optimizer = run.of("optimizer", scheduler.optimizer)
+            stepped = max((o.steps for o in run.optimizers), default=0)
+            if not scheduler.steps and not inner and run.finished and stepped >= self.number("steps"):
+                yield self.finding(
+                    scheduler.line,
+                    f"This {scheduler.class_name} was never stepped in {stepped} optimizer steps: the learning rate "
+                    "stays what it is.",
+                    "Call `scheduler.step()` once an epoch, or once a step where the schedule counts steps.",
+                    evidence=[Hop("the scheduler is made here", scheduler.line)],
+                )
+            elif optimizer is not None and scheduler.steps and not inner and run.finished:
+                yield from self._vanished(run, scheduler, optimizer)
+
+    def _vanished(self, run: Run, scheduler: Scheduler, optimizer: Optimizer) -> Iterator[Finding]:
+        """The rate as run: next to nothing for most of the training."""
+        stream = run.stream("rate", optimizer.key)
+        if stream is None or optimizer.steps < self.number("steps"):
+            return
+        highest = max(max(row) for row in stream.rows)
+        small = next((s for s, row in zip(stream.steps, stream.rows, strict=True) if _lasts(stream, s, highest)), None)
+        if small is None or small > self.number("share") * run.steps or highest <= 0:
+            return
+        yield self.finding(
+            scheduler.step_line or scheduler.line,
+            f"After step {small} of {run.steps} the learning rate is below a ten-thousandth of its highest value "
+            f"({highest:.3g}), and stays there: {scheduler.class_name} was stepped {scheduler.steps} times for "
+            f"{optimizer.steps} optimizer steps. Most of the training changes nothing.",
+            "Step it as often as its lengths are meant: once an epoch, or once a step.",
+            evidence=[
+                Hop("the scheduler is made here", scheduler.line, f"{scheduler.steps} steps"),
+                Hop("the optimizer steps here", optimizer.step_line, f"{optimizer.steps} steps"),
+            ],
+        )
+
+
+def _lasts(stream: Stream, step: int, highest: float) -> bool:
+    """Whether the rate is next to nothing from this step on."""
+    rest = [max(row) for s, row in zip(stream.steps, stream.rows, strict=True) if s >= step]
+    return max(rest) < 1e-4 * highest

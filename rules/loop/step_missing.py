@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class StepMissing(Rule):
@@ -39,6 +40,9 @@ class StepMissing(Rule):
 
     An optimizer that is only a parameter of the function gives a `likely` finding: its caller might step it.
 
+    In a run: a run that has ended, with at least 20 backward passes, an optimizer, no step of any, and no weights
+    that the script moved itself.
+
     ## What to do
 
     Make all three calls once for each batch:
@@ -55,6 +59,7 @@ class StepMissing(Rule):
     points = (23,)
     severity = Severity.ERROR
     triggers = ("backward", "zero_grad")
+    options = {"calls": 20}
 
     bad = [
         Example(
@@ -355,4 +360,19 @@ class StepMissing(Rule):
                     Hop("the gradients are cleared here", found.cleared.site),
                     Hop("the optimizer was made here", program.site_of(found.optimizer) or found.cleared.site),
                 ],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        if not run.finished or any(optimizer.steps or optimizer.skipped for optimizer in run.optimizers):
+            return
+        moved = any(p.moved_by_hand for p in run.parameters)
+        for place in run.backwards:
+            if place.calls < self.number("calls") or place.by_hand or moved or not run.optimizers:
+                continue
+            yield self.finding(
+                place.line,
+                f"{place.calls} backward passes were made, and no optimizer ever stepped: the weights are those of the "
+                "first moment.",
+                "Call `optimizer.step()` after `backward()`.",
+                evidence=[Hop("this optimizer never steps", optimizer.line) for optimizer in run.optimizers[:1]],
             )

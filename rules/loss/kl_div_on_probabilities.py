@@ -12,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import LossUse, Program
+    from ...tracer.run import Run
 
 
 class KLDivOnProbabilities(Rule):
@@ -41,6 +42,9 @@ class KLDivOnProbabilities(Rule):
     - Where the kind of numbers is not known (two branches, a function that cannot be seen), nothing is said.
     - `torch.distributions.kl_divergence` takes distributions.
 
+    In a run: at least 5 evaluations, all with probabilities, or most with positive numbers, and none with rows
+    whose exponentials sum to 1.
+
     ## What to do
 
     ```python
@@ -53,6 +57,7 @@ class KLDivOnProbabilities(Rule):
     points = (19,)
     severity = Severity.ERROR
     triggers = ("KLDivLoss", "kl_div", "backward")
+    options = {"evaluations": 5}
 
     bad = [
         Example(
@@ -356,6 +361,22 @@ class KLDivOnProbabilities(Rule):
                 'Say `reduction="batchmean"`.',
                 evidence=[Hop("the mean over all elements", use.site)],
                 severity=Severity.INFO,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if use.function != "kl_div" or not use.with_graph or use.measured < self.number("evaluations"):
+                continue
+            if use.log_probabilities or (use.probabilities < use.measured and 2 * use.positive < use.measured):
+                continue
+            kind = "probabilities" if use.probabilities == use.measured else "raw scores"
+            yield self.finding(
+                use.line,
+                f"kl_div expects log-probabilities, which are never positive, and gets {kind} from {use.low:.3g} to "
+                f"{use.high:.3g} in {use.measured} evaluations looked at: its value is no divergence, and can be "
+                "negative.",
+                "Apply `log_softmax` to the first argument.",
+                evidence=[Hop(f"the loss gets {kind} here", use.line, use.made_by or None)],
             )
 
 

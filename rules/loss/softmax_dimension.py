@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class SoftmaxDimension(Rule):
@@ -40,6 +41,9 @@ class SoftmaxDimension(Rule):
     - Where `dim` is missing and the number of dimensions is not known to be three, it is advice only (off by
       default): the guess may be right.
 
+    In a run: the columns of what the loss gets (or of its exponentials) sum to 1 and the rows do not, in at least 5
+    evaluations.
+
     ## What to do
 
     Say `dim=-1` where the classes come last, `dim=1` for `(N, classes, ...)`. A network with one output needs a
@@ -51,6 +55,7 @@ class SoftmaxDimension(Rule):
     points = (19, 25)
     severity = Severity.ERROR
     triggers = ("softmax", "log_softmax", "Softmax", "LogSoftmax")
+    options = {"evaluations": 5}
 
     bad = [
         Example(
@@ -276,6 +281,21 @@ class SoftmaxDimension(Rule):
                 evidence=[Hop("the axis is chosen here", found.site, shape)],
                 severity=Severity.INFO if found.fault == "unsaid" else None,
                 confidence=Confidence.CERTAIN if found.certain else Confidence.LIKELY,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            least = self.number("evaluations")
+            if not use.with_graph or use.by_column < max(least, use.measured):
+                continue
+            if use.log_probabilities or use.probabilities:
+                continue
+            yield self.finding(
+                use.line,
+                f"The probabilities that {use.function} gets sum to 1 along the batch, not over the classes, in all "
+                f"{use.by_column} evaluations looked at: the samples of a batch compete for each class.",
+                "Take the softmax over the classes: `dim=1` for (samples, classes), `dim=-1` otherwise.",
+                evidence=[Hop("the loss gets them here", use.line, use.made_by or None)],
             )
 
 

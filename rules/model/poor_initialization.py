@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ...analyzer import starts
 from ...analyzer.knowledge import modules
+from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run, Stream
 
 
 class PoorInitialization(Rule):
@@ -37,6 +40,10 @@ class PoorInitialization(Rule):
 
     That hidden layers are among them is taken from the loop over all modules; hence the finding is only likely.
 
+    In a run: the deviation of the outputs of at least 5 layers with weights, in the pass before the first step. It
+    shall stay near 1 (Glorot and Bengio, 2010; He et al., 2015); reported is a factor of 4 a layer, up or down,
+    that goes on from layer to layer.
+
     ## What to do
 
     Leave torch's own initialisation, or draw: `nn.init.kaiming_normal_(m.weight)`, `nn.init.xavier_uniform_(m.weight)`.
@@ -47,6 +54,7 @@ class PoorInitialization(Rule):
     points = (28,)
     severity = Severity.ERROR
     triggers = ("constant_", "zeros_", "ones_", *modules.LAYER_WORDS)
+    options = {"layers": 5, "factor": 4}
 
     bad = [
         Example(
@@ -245,3 +253,41 @@ class PoorInitialization(Rule):
                 evidence=[Hop(f"every {found.layer} that is found by its class", found.site, found.how)],
                 confidence=Confidence.LIKELY,
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for layers in evidence.chains(run).values():
+            if len(layers) < self.number("layers") or any(m.loaded for m, _ in layers):
+                continue
+            sizes = [(m, row) for m, stream in layers if (row := _first(stream)) is not None]
+            if len(sizes) < self.number("layers"):
+                continue
+            first, last = sizes[0][1], sizes[-1][1]
+            each = (last / first) ** (1 / (len(sizes) - 1))
+            limit = self.number("factor")
+            if 1 / limit < each < limit or not _steady([size for _, size in sizes], each > 1):
+                continue
+            word = "grow" if each > 1 else "shrink"
+            yield self.finding(
+                sizes[0][0].line,
+                f"Before the first step the activations {word} from {first:.3g} in `{sizes[0][0].name}` to {last:.3g} "
+                "in "
+                f"`{sizes[-1][0].name}`, by a factor of {each:.2g} a layer over {len(sizes)} layers: the gradients do "
+                "the "
+                "same on their way back.",
+                "Initialise with `nn.init.kaiming_normal_` (ReLU) or `nn.init.xavier_normal_` (tanh), or normalise "
+                "between the layers.",
+                evidence=[Hop(f"`{m.name}`", m.line, f"deviation {size:.2g}") for m, size in sizes[:8]],
+            )
+
+
+def _first(stream: Stream) -> float | None:
+    """The deviation before the first step."""
+    row = stream.rows[0]
+    size = max(row[0] ** 2 - row[1] ** 2, 0.0) ** 0.5
+    return size if stream.steps[0] == 0 and 0 < size < float("inf") else None
+
+
+def _steady(sizes: list[float], grows: bool) -> bool:
+    """Whether nearly every layer goes the same way."""
+    same = sum((b > a) == grows for a, b in pairwise(sizes))
+    return same >= len(sizes) - 2

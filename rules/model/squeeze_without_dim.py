@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class SqueezeWithoutDim(Rule):
@@ -37,6 +38,8 @@ class SqueezeWithoutDim(Rule):
 
     It is certain where the result goes into a loss that refuses a missing axis (cross-entropy, NLL, binary
     cross-entropy), and likely elsewhere.
+
+    In a run: a loss whose input had one axis fewer than its target, for batches of one sample alone.
 
     ## What to do
 
@@ -291,4 +294,17 @@ class SqueezeWithoutDim(Rule):
                 "Name the axis: `squeeze(-1)`, or drop the last batch.",
                 evidence=evidence,
                 confidence=Confidence.CERTAIN if found.loss is not None else Confidence.LIKELY,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if not use.alone or len(use.ranks) < 2:
+                continue
+            yield self.finding(
+                use.line,
+                f"A batch of one sample reached {use.function} without its batch axis ({use.alone} of "
+                f"{use.evaluations} evaluations), against a target that has it: something on the way squeezes every "
+                "axis of size 1.",
+                "Name the axis: `squeeze(1)` or `squeeze(-1)`.",
+                evidence=[Hop("prediction and target meet here", use.line, f"{use.alone} batches of one sample")],
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class InplaceBreaksGraph(Rule):
@@ -41,6 +43,8 @@ class InplaceBreaksGraph(Rule):
     - A discriminator that runs forward again after its step has a graph with the new weights.
 
     Which operation keeps what is measured with torch itself (`tests/test_saved_tensors.py`).
+
+    In a run: the error with which torch ends the script is explained.
 
     ## What to do
 
@@ -404,6 +408,25 @@ class InplaceBreaksGraph(Rule):
             if found.backward is not None:
                 evidence.append(Hop("the backward pass needs it here", found.backward.site))
             yield self.finding(found.edit.site, message.replace("OPERATION", found.op), advice, evidence=evidence)
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for failure in run.failures:
+            if "modified by an inplace operation" not in failure.message:
+                continue
+            shape = re.search(r"\[(?:[^\[\]]*(?:FloatTensor|Tensor) )?\[([\d, ]*)\]\]", failure.message)
+            shape = shape or re.search(r"Tensor \[([\d, ]*)\]", failure.message)
+            maker = re.search(r"output (\d+) of (\w+)", failure.message)
+            what = f" of shape ({shape[1]})" if shape else ""
+            came = f", the output of {maker[2]}," if maker else ""
+            yield self.finding(
+                failure.line,
+                f"A tensor{what}{came} was changed in place after the graph had kept it for the backward pass, which "
+                "needs the old numbers.",
+                "Write a new tensor instead (`x = x + y` for `x += y`, `relu(x)` for `relu_(x)`), or `clone()` before "
+                "the edit; `torch.autograd.set_detect_anomaly(True)` names the forward line. Weights that an optimizer "
+                "stepped between forward and backward count as edited, too.",
+                evidence=[Hop("the backward pass fails here", failure.line, failure.type)],
+            )
 
 
 _RAISES = '"one of the variables needed for gradient computation has been modified by an inplace operation"'

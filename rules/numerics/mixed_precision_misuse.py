@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class MixedPrecisionMisuse(Rule):
@@ -41,6 +42,9 @@ class MixedPrecisionMisuse(Rule):
 
     The number type must be known: `autocast("cuda")`, or a literal `dtype`. Training after `model.half()` is `likely`.
 
+    In a run: a GradScaler that left out half of at least 20 steps; a few at the beginning are how it finds its
+    scale.
+
     ## What to do
 
     ```python
@@ -60,6 +64,7 @@ class MixedPrecisionMisuse(Rule):
     points = (37,)
     severity = Severity.ERROR
     triggers = ("autocast", "GradScaler", "backward")
+    options = {"steps": 20, "share": 0.5}
 
     bad = [
         Example(
@@ -338,6 +343,19 @@ class MixedPrecisionMisuse(Rule):
                 advice,
                 evidence=[Hop(hop, found.other.site)],
                 confidence=Confidence.CERTAIN if found.known else Confidence.LIKELY,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for optimizer in run.optimizers:
+            tried = optimizer.steps + optimizer.skipped
+            if tried < self.number("steps") or optimizer.skipped < self.number("share") * tried:
+                continue
+            yield self.finding(
+                optimizer.step_line or optimizer.line,
+                f"The GradScaler left out {optimizer.skipped} of {tried} steps, because gradients were not finite: "
+                "float16 overflows in this model, whatever the scale is.",
+                "Find what overflows (`nnaudit trace --find-nan`), keep it in float32, or use bfloat16.",
+                evidence=[Hop("the optimizer is made here", optimizer.line, f"{optimizer.skipped} steps left out")],
             )
 
 

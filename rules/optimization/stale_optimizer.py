@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import updates
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class StaleOptimizer(Rule):
@@ -37,6 +39,9 @@ class StaleOptimizer(Rule):
     - Layers without parameters (`model.fc = nn.Identity()`) change nothing for the optimizer.
     - Parts that no optimizer was ever given are `parameters-not-optimized`.
 
+    In a run: an optimizer of which no parameter ever had a gradient (10 steps), and parameters of the same shapes
+    that get gradients and are in no optimizer.
+
     ## What to do
 
     Change the model first, and make the optimizer last:
@@ -53,6 +58,7 @@ class StaleOptimizer(Rule):
     points = (23,)
     severity = Severity.ERROR
     triggers = ("backward",)
+    options = {"steps": 10}
 
     bad = [
         Example(
@@ -412,4 +418,22 @@ class StaleOptimizer(Rule):
                     Hop("the optimizer collects the parameters here", found.optimizer.site),
                     Hop("and steps here", found.step.site),
                 ],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for optimizer in run.optimizers:
+            if optimizer.steps < self.number("steps") or optimizer.without_gradient < optimizer.steps:
+                continue
+            held = [p.shape for p in evidence.members(run, optimizer)]
+            free = [p for p in run.parameters if p.trainable and not p.optimizers and p.reached]
+            if not free or not held or sum(p.shape in held for p in free) * 2 < len(held):
+                continue
+            yield self.finding(
+                optimizer.line,
+                f"None of the {len(held)} parameters of this optimizer had a gradient at any of {optimizer.steps} "
+                "steps, "
+                f"while {evidence.listed(p.name for p in free)} of the same shapes get gradients and are in no "
+                "optimizer: it holds the parameters of another model, or of before a change.",
+                "Make the optimizer after the last change of the model, from the model that is trained.",
+                evidence=[Hop("it steps here", optimizer.step_line, f"{optimizer.steps} steps without a gradient")],
             )

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import pipelines
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Loader, Run
 
 
 class InconsistentPreprocessing(Rule):
@@ -37,6 +39,10 @@ class InconsistentPreprocessing(Rule):
     - Two models, or a model for each data set, are not compared with one another.
     - Steps of one's own, statistics that are computed, and unknown datasets are not known, so not reported.
 
+    In a run: mean and deviation of the inputs of a training loader are compared with those of a loader that the
+    same network is evaluated on. A shift of 3 deviations, or a factor of 4 between the deviations, is more than
+    augmentation or a small sample does; both are options.
+
     ## What to do
 
     Share the last steps:
@@ -53,6 +59,7 @@ class InconsistentPreprocessing(Rule):
     points = (14, 15)
     severity = Severity.ERROR
     triggers = ("Compose", "Normalize", "ToTensor", "ToTensorV2", "imread")
+    options = {"shift": 3, "ratio": 4}
 
     bad = [
         Example(
@@ -390,3 +397,34 @@ class InconsistentPreprocessing(Rule):
                     Hop("the evaluation runs here", found.evaluated),
                 ],
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for loader in run.loaders:
+            if loader.line is None or not evidence.evaluates(loader) or not _measured(loader):
+                continue
+            for trained in evidence.trained_beside(run, loader):
+                if not _measured(trained) or trained.dtype != loader.dtype or trained.shape[1:2] != loader.shape[1:2]:
+                    continue
+                shift = abs(loader.mean - trained.mean) / trained.deviation
+                ratio = loader.deviation / trained.deviation
+                limit = self.number("ratio")
+                if shift < self.number("shift") and 1 / limit < ratio < limit:
+                    continue
+                numbers = f"mean {loader.mean:.3g} and deviation {loader.deviation:.3g}"
+                before = f"mean {trained.mean:.3g} and deviation {trained.deviation:.3g}"
+                yield self.finding(
+                    loader.line,
+                    f"The evaluation gets inputs with {numbers}, the training with {before}: they are not prepared "
+                    "alike, and the network meets numbers that it was never trained on.",
+                    "Use the same steps for both, but for random augmentation.",
+                    evidence=[
+                        Hop("the training data is loaded here", trained.line, before),
+                        Hop("evaluated here", loader.read_at, numbers),
+                    ],
+                )
+                break
+
+
+def _measured(loader: Loader) -> bool:
+    """Whether the range of its inputs is known from several batches."""
+    return loader.inspected >= 2 and loader.deviation > 0 and not loader.nonfinite_batches

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class TransformOrder(Rule):
@@ -39,6 +40,8 @@ class TransformOrder(Rule):
     - `ToFloat` with `Normalize(max_pixel_value=1)` fits. So does `RandomErasing` after `Normalize`.
     - Behind a step of one's own, or `Lambda`s that cannot be followed, nothing is known.
 
+    In a run: images (four axes, 1 or 3 channels) whose brightest pixel is at most 1/255.
+
     ## What to do
 
     ```python
@@ -53,6 +56,7 @@ class TransformOrder(Rule):
     points = (12,)
     severity = Severity.ERROR
     triggers = ("Compose", "Normalize", "ToTensor", "to_tensor", "ToTensorV2")
+    options = {"batches": 3}
 
     bad = [
         Example(
@@ -377,3 +381,19 @@ class TransformOrder(Rule):
         for found in pipelines.order_mistakes(program):
             hops = [Hop(found.other_words, found.other)] if found.other is not None else []
             yield self.finding(found.site, f"{found.what}.", found.advice, evidence=hops)
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for loader in run.loaders:
+            images = len(loader.shape) == 4 and loader.channels in (1, 3) and loader.dtype.startswith("float")
+            if loader.line is None or not images or not loader.trains or loader.inspected < self.number("batches"):
+                continue
+            if not 0 <= loader.minimum < loader.maximum <= 1.01 / 255:
+                continue
+            yield self.finding(
+                loader.line,
+                f"All pixels lie between {loader.minimum:.2g} and {loader.maximum:.2g}: they were divided by 255 "
+                "twice, "
+                "and the image is next to black.",
+                "`ToTensor` scales bytes to 0..1 by itself: leave the other division out.",
+                evidence=[Hop("the images are read here", loader.read_at, f"{loader.inspected} batches looked at")],
+            )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import pipelines
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class UncalibratedInput(Rule):
@@ -37,6 +40,11 @@ class UncalibratedInput(Rule):
       seen, or that is known to normalise (detectors of torchvision), is not judged.
     - Labels, masks and indices are no inputs; only what the trained model is called with is looked at.
 
+    In a run: what reaches the first layer is measured, whatever was done to it before; layers that normalise or
+    embed, and networks whose weights were loaded, are not judged. LeCun et al., "Efficient BackProp" (1998), want
+    mean 0 and deviation 1; reported are deviations of 20 and more, and means 20 deviations away from zero. Small
+    numbers are not: most inputs of that kind are sparse.
+
     ## What to do
 
     Scale and normalise in the pipeline:
@@ -52,6 +60,7 @@ class UncalibratedInput(Rule):
     points = (12,)
     severity = Severity.WARNING
     triggers = ("PILToTensor", "ToTensorV2", "imread", "open", "ToDtype", "ToImage", "read_image")
+    options = {"deviation": 20, "offset": 20, "looks": 5}
 
     bad = [
         Example(
@@ -338,4 +347,26 @@ class UncalibratedInput(Rule):
                 f"the first layer saturates and dominates the gradients.{more}",
                 "Divide by 255 and normalise (`ToTensor` and `Normalize`; `A.Normalize` before `ToTensorV2`).",
                 evidence=hops,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for module in run.modules:
+            stream = run.stream("input", module.key)
+            if stream is None or len(stream.rows) < self.number("looks") or module.loaded:
+                continue
+            rows = [row for row in stream.rows if math.isfinite(row[0])]
+            mean = evidence.median([row[1] for row in rows]) if rows else 0.0
+            deviation = evidence.median([max(row[0] ** 2 - row[1] ** 2, 0.0) ** 0.5 for row in rows]) if rows else 0.0
+            if deviation < self.number("deviation") and abs(mean) < self.number("offset") * max(deviation, 1e-6):
+                continue
+            if deviation <= 0:
+                continue
+            yield self.finding(
+                module.line,
+                f"The first layer, `{module.name}`, gets inputs with mean {mean:.3g} and deviation {deviation:.3g}: "
+                "far "
+                "from zero and one, for which layers are initialised. Its gradients and outputs are as far off.",
+                "Subtract the mean and divide by the deviation of the training data (`transforms.Normalize`, a "
+                "scaler), or divide images by 255.",
+                evidence=[Hop(f"`{module.name}` is the first layer", module.line, f"{len(rows)} batches looked at")],
             )

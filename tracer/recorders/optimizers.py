@@ -545,7 +545,7 @@ class OptimizerRecorder(Recorder):
             if self.on and found is not None and found[0]() is scheduler:
                 try:
                     found[1].steps += 1
-                    state = self._state(scheduler.optimizer) if hasattr(scheduler, "optimizer") else None
+                    state = self._state(held) if (held := getattr(scheduler, "optimizer", None)) is not None else None
                     if state is not None:
                         found[1].optimizer = state.thing.key
                         found[1].before += not state.thing.steps

@@ -65,6 +65,9 @@ class Samples:
             if not told[i]:
                 continue  # empty or padding: equal by nature
             digest, label = hash(row.tobytes()), None if labels is None else int(labels[i])
+            if loader.iterations == 1:
+                loader.remembered += 1
+                loader.repeated += digest in seen.digests
             before = seen.digests.setdefault(digest, label)
             if before is not None and label is not None and before != label:
                 seen.conflicts.add(digest)

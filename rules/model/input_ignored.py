@@ -1,0 +1,74 @@
+"""NN414: from a layer on, all samples look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ...tracer import evidence
+from ..finding import Finding, Hop, Severity
+from ..rule import Rule
+
+if TYPE_CHECKING:
+    from ...tracer.run import Run, Stream
+
+
+class InputIgnored(Rule):
+    """At a layer the differences between the samples of a batch vanish: what comes behind cannot see the input.
+
+    ## What it is
+
+    For every layer the part of its output that differs from sample to sample is measured, relative to the whole. It is
+    there in one layer and gone in the next: the units are all dead, saturated, or drowned by a bias that dwarfs them.
+
+    ## Why it hurts training
+
+    Whatever the input is, the network gives one answer. The layers behind learn the best constant, the loss settles
+    at its value, and the layers before get no gradient.
+
+    ## How it is told apart from code that only looks alike
+
+    - Layers that get the same input for all samples (position tables, queries that are learned) had no differences
+      to lose: the layer before must have them.
+    - Pooling, gates and attention narrow differences, but do not remove them. Less than a millionth must be left.
+    - A batch of one sample has no differences and is not counted.
+    - In single steps it may happen; it must be so in each of the last 10 looks.
+
+    ## What to do
+
+    Look at the inputs and biases of the layer that is named; lower the learning rate, normalise before it, and use an
+    activation that lets something through for negative inputs.
+    """
+
+    code = "NN414"
+    name = "input-ignored"
+    points = (31,)
+    severity = Severity.ERROR
+    options = {"looks": 10, "left": 1e-6, "before": 1e-3}
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for layers in evidence.chains(run, whole=True).values():
+            shares = [(module, _share(stream, int(self.number("looks")))) for module, stream in layers]
+            known = [(module, share) for module, share in shares if share is not None]
+            for (before, had), (module, left) in pairwise(known):
+                if had <= self.number("before") or left >= self.number("left"):
+                    continue
+                yield self.finding(
+                    module.line,
+                    f"All samples look the same behind `{module.name}`: of its output a share of {left:.1g} differs "
+                    f"between samples, of that of `{before.name}` before it still {had:.2g}.",
+                    "Look at the scale of its inputs and biases; lower the learning rate, normalise before it, or use "
+                    "an activation that lets negative inputs through.",
+                    evidence=[
+                        Hop(f"`{before.name}` still tells samples apart", before.line, f"{had:.2g}"),
+                        Hop(f"`{module.name}` does not", module.line, f"{left:.1g}"),
+                    ],
+                )
+                break
+
+
+def _share(stream: Stream, looks: int) -> float | None:
+    """The largest share of the output that differed between samples, in the latest looks."""
+    rows = [row for row in stream.rows[-looks:] if row[0] > 0]
+    return max(row[4] / row[0] for row in rows) if len(stream.rows) >= looks and rows else None
