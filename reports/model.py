@@ -24,6 +24,7 @@ def finding_dict(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity.value,
         "confidence": finding.confidence.value,
         "verdict": finding.verdict,
+        "explained_by": finding.explained_by or None,
         "message": full_message(finding),
         "advice": finding.advice,
         "filename": place.filename,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from ..rules.finding import Finding, Line
+from ..tracer.judge import ranked
 from ..tracer.run import Loader, Run, Series
 from .summary import count
 from .text import Style
@@ -26,6 +27,7 @@ def verdict(run: Run, findings: Sequence[Finding], hidden_likely: int, record: s
         *(("loss", text) for text in _losses(run)),
         *(("optimizer", text) for text in _optimizers(run)),
         ("found", _found(findings, hidden_likely)),
+        *(("first", text) for text in _first(findings)),
         *(("not seen", ESCAPES.sub(" ", note.text)) for note in run.notes),
     ]
     if record is not None:
@@ -141,6 +143,15 @@ def _found(findings: Sequence[Finding], hidden_likely: int) -> str:
     return text + (
         f"; {count(hidden_likely, 'likely finding')} hidden (--min-confidence likely)" if hidden_likely else ""
     )
+
+
+def _first(findings: Sequence[Finding]) -> list[str]:
+    """Which finding to mend first, where there are several, and what it explains."""
+    if len(findings) < 2:
+        return []
+    first = ranked(findings)[0]
+    effects = sorted({f"{f.code} {f.name}" for f in findings if f.explained_by == first.code})
+    return [f"{first.code} {first.name}, {first.place}" + (f": it explains {', '.join(effects)}" if effects else "")]
 
 
 def _at(line: Line | None) -> str:

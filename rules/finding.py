@@ -95,6 +95,8 @@ class Finding:
     evidence: tuple[Hop, ...] = ()
     verdict: str = "claimed"
     text: str = ""
+    explained_by: str = ""
+    """Code of the finding that explains this one, where it is a symptom."""
 
     @property
     def place(self) -> Place:

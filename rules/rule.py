@@ -71,6 +71,8 @@ class Rule:
     severity: ClassVar[Severity]
     triggers: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[dict[str, bool | int | float | str]] = {}
+    symptom: ClassVar[bool] = False
+    """What it reports may be nothing but the consequence of what another rule reports."""
     bad: ClassVar[Sequence[Example]] = ()
     good: ClassVar[Sequence[Example]] = ()
 

@@ -138,6 +138,7 @@ def test_json_fields() -> None:
         "severity": "error",
         "confidence": "likely",
         "verdict": "claimed",
+        "explained_by": None,
         "message": "Softmax already turned logits into probabilities. Return logits.",
         "advice": "Return logits.",
         "filename": "train.py",

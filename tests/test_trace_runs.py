@@ -1,8 +1,9 @@
 """Real training scripts under the tracer: each mistake is found at its line, each healthy run is left alone.
 
 ``tests/runs/pairs`` holds, for every rule that watches, a script with the mistake (its line ends in
-``# <-- NNxxx``, or in ``# <-- NNxxx (likely)`` where that is all that the rule says) and its repaired twin; ``tests/runs/healthy`` holds runs of many kinds that are right. The normal tests
-take one seed at the smallest size, the slow ones five seeds and three sizes. ``NNAUDIT_TEST_DEVICE=cuda`` runs them on
+``# <-- NNxxx``, or in ``# <-- NNxxx (likely)`` where that is all that the rule says) and its repaired twin;
+``tests/runs/healthy`` holds runs of many kinds that are right. Symptoms that the run explains by the mistake do not
+count. The normal tests take one seed at the smallest size, the slow ones five seeds and three sizes. ``NNAUDIT_TEST_DEVICE=cuda`` runs them on
 that device, as far as a script can run there.
 """
 
@@ -73,7 +74,11 @@ def _run(script: Path, arguments: tuple[str, ...]) -> tuple[Found, list[str], st
         tracer.failed(outcome.error)
     run = tracer.detach()
     rules: list[Rule] = [rule() for rule in WATCHING]
-    found = [(f.code, Path(f.place.filename).name, f.place.location.row, f.confidence.value) for f in judge(run, rules)]
+    found = [
+        (f.code, Path(f.place.filename).name, f.place.location.row, f.confidence.value)
+        for f in judge(run, rules)
+        if not f.explained_by
+    ]
     return (
         found,
         [note.text for note in run.notes if "failed" in note.text],

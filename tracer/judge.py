@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..rules.finding import Finding, Line, Location, Place, resolve
+from ..rules.finding import Confidence, Finding, Hop, Line, Location, Place, Severity, resolve
 
 if TYPE_CHECKING:
     from ..rules.rule import Rule
@@ -21,12 +21,41 @@ def judge(run: Run, rules: Sequence[Rule]) -> list[Finding]:
     Raises what a rule raises: the caller decides whether that ends anything.
     """
     found: dict[tuple[str, str, int], Finding] = {}
+    symptoms = {rule.code for rule in rules if rule.symptom}
     for rule in rules:
         for finding in rule.watch(run):
             finding = resolve(replace(finding, verdict="observed"), lambda line: place_of(run, line))
             place = finding.place
             found.setdefault((finding.code, place.filename, place.location.row), finding)
-    return sorted(found.values(), key=lambda finding: finding.sort_key)
+    every = _explained(sorted(found.values(), key=lambda finding: finding.sort_key), symptoms)
+    return sorted(every, key=lambda finding: finding.sort_key)
+
+
+def _explained(findings: Sequence[Finding], symptoms: set[str]) -> list[Finding]:
+    """Symptoms name the most serious certain finding that can be their cause, if there is one."""
+    causes = [f for f in ranked(findings) if f.code not in symptoms and f.severity is not Severity.INFO]
+    cause = next((f for f in causes if f.confidence is Confidence.CERTAIN), None)
+    if cause is None:
+        return list(findings)
+    hop = Hop(f"{cause.code} {cause.name} explains it", cause.place)
+    return [
+        replace(f, explained_by=cause.code, evidence=(*f.evidence, hop)) if f.code in symptoms else f for f in findings
+    ]
+
+
+def ranked(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings by how likely they explain what is wrong with the training: sure before likely, errors before advice."""
+    severities = list(Severity)
+    return sorted(
+        findings,
+        key=lambda f: (
+            bool(f.explained_by),
+            f.confidence is not Confidence.CERTAIN,
+            severities.index(f.severity),
+            f.code[2],
+            f.sort_key,
+        ),
+    )
 
 
 def place_of(run: Run, line: Line | None) -> Place:

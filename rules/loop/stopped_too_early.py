@@ -45,6 +45,7 @@ class StoppedTooEarly(Rule):
     name = "stopped-too-early"
     points = (24,)
     severity = Severity.INFO
+    symptom = True
     options = {"steps": 200, "z": 4, "fall": 0.1}
 
     def watch(self, run: Run) -> Iterator[Finding]:

@@ -46,6 +46,7 @@ class LossOffChance(Rule):
     name = "loss-off-chance"
     points = (22,)
     severity = Severity.WARNING
+    symptom = True
     options = {"above": 5, "below": 0.33}
 
     def watch(self, run: Run) -> Iterator[Finding]:

@@ -48,6 +48,7 @@ class NoBetterThanConstant(Rule):
     name = "no-better-than-constant"
     points = (21, 26)
     severity = Severity.ERROR
+    symptom = True
     options = {"steps": 100, "epochs": 3, "share": 0.97, "fall": 1.05}
 
     def watch(self, run: Run) -> Iterator[Finding]:

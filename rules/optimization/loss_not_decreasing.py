@@ -70,6 +70,7 @@ class LossNotDecreasing(Rule):
     name = "loss-not-decreasing"
     points = (31, 36)
     severity = Severity.ERROR
+    symptom = True
     options = {
         "steps": 200,
         "epochs": 5,
