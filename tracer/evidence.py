@@ -59,6 +59,18 @@ def members(run: Run, optimizer: Optimizer) -> list[Parameter]:
     return [p for key in optimizer.parameters if (p := run.of("parameter", key)) is not None]
 
 
+def replaced(run: Run, optimizer: Optimizer, steps: float = 10) -> list[Parameter]:
+    """Parameters that get gradients and are in no optimizer, where this one never had a gradient for its own.
+
+    They have the shapes of those that it holds: it was made for another copy of the model.
+    """
+    if optimizer.steps < steps or optimizer.without_gradient < optimizer.steps:
+        return []
+    held = [p.shape for p in members(run, optimizer)]
+    free = [p for p in run.parameters if p.trainable and not p.optimizers and p.reached]
+    return free if held and 2 * sum(p.shape in held for p in free) >= len(held) else []
+
+
 def backward_of(run: Run, optimizer: Optimizer) -> Backward | None:
     """The backward pass that this optimizer's steps follow most."""
     places = [place for place in run.backwards if optimizer.key in place.optimizers]

@@ -29,7 +29,8 @@ class StoppedTooEarly(Rule):
 
     ## How it is told apart from code that only looks alike
 
-    - A loss that falls slowly always falls a little: the last eighth must be a tenth lower than the one before it.
+    - A loss that falls slowly always falls a little: the last eighth must be a twentieth lower than the one before
+      it.
     - A training loss may fall while the network overfits; stop by the validation loss, not by this.
     - A script that was killed has no end, and one with fewer than 200 steps no trend. Short experiments are stopped
       early on purpose: likely, advice, off by default.
@@ -46,7 +47,7 @@ class StoppedTooEarly(Rule):
     points = (24,)
     severity = Severity.INFO
     symptom = True
-    options = {"steps": 200, "z": 4, "fall": 0.1}
+    options = {"steps": 200, "z": 4, "fall": 0.05}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         stepped = [optimizer for optimizer in run.optimizers if optimizer.steps]

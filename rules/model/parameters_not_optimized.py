@@ -666,9 +666,10 @@ class ParametersNotOptimized(Rule):
 
     def watch(self, run: Run) -> Iterator[Finding]:
         forgotten: dict[int, list[Parameter]] = {}
+        stale = {p.key for optimizer in run.optimizers for p in evidence.replaced(run, optimizer)}
         for p in run.parameters:
             optimizer = self._beside(run, p)
-            if optimizer is not None:
+            if optimizer is not None and p.key not in stale:
                 forgotten.setdefault(optimizer.key, []).append(p)
         for key, parameters in forgotten.items():
             optimizer = run.of("optimizer", key)

@@ -351,11 +351,17 @@ class MixedPrecisionMisuse(Rule):
             if tried < self.number("steps") or optimizer.skipped < self.number("share") * tried:
                 continue
             yield self.finding(
-                optimizer.step_line or optimizer.line,
+                optimizer.line or optimizer.step_line,
                 f"The GradScaler left out {optimizer.skipped} of {tried} steps, because gradients were not finite: "
                 "float16 overflows in this model, whatever the scale is.",
                 "Find what overflows (`nnaudit trace --find-nan`), keep it in float32, or use bfloat16.",
-                evidence=[Hop("the optimizer is made here", optimizer.line, f"{optimizer.skipped} steps left out")],
+                evidence=[
+                    Hop(
+                        "the steps are made here",
+                        optimizer.step_line or optimizer.line,
+                        f"{optimizer.skipped} left out",
+                    )
+                ],
             )
 
 

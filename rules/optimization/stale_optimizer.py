@@ -422,15 +422,12 @@ class StaleOptimizer(Rule):
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for optimizer in run.optimizers:
-            if optimizer.steps < self.number("steps") or optimizer.without_gradient < optimizer.steps:
-                continue
-            held = [p.shape for p in evidence.members(run, optimizer)]
-            free = [p for p in run.parameters if p.trainable and not p.optimizers and p.reached]
-            if not free or not held or sum(p.shape in held for p in free) * 2 < len(held):
+            free = evidence.replaced(run, optimizer, self.number("steps"))
+            if not free:
                 continue
             yield self.finding(
                 optimizer.line,
-                f"None of the {len(held)} parameters of this optimizer had a gradient at any of {optimizer.steps} "
+                f"None of the {len(optimizer.parameters)} parameters of this optimizer had a gradient at any of {optimizer.steps} "
                 "steps, "
                 f"while {evidence.listed(p.name for p in free)} of the same shapes get gradients and are in no "
                 "optimizer: it holds the parameters of another model, or of before a change.",

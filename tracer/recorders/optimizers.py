@@ -534,7 +534,7 @@ class OptimizerRecorder(Recorder):
                     self.watch.fail(self, error)
             original(scheduler, *args, **kwargs)
             if thing is not None:
-                thing.steps = thing.before = 0  # a scheduler steps once when it is made
+                thing.steps, thing.before, thing.step_line = 0, 0, None  # a scheduler steps once when it is made
 
         return __init__
 
