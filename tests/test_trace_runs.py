@@ -3,8 +3,8 @@
 ``tests/runs/pairs`` holds, for every rule that watches, a script with the mistake (its line ends in
 ``# <-- NNxxx``, or in ``# <-- NNxxx (likely)`` where that is all that the rule says) and its repaired twin;
 ``tests/runs/healthy`` holds runs of many kinds that are right. Symptoms that the run explains by the mistake do not
-count. The normal tests take one seed at the smallest size, the slow ones five seeds and three sizes. ``NNAUDIT_TEST_DEVICE=cuda`` runs them on
-that device, as far as a script can run there.
+count. The normal tests take one seed at the smallest size, the slow ones five seeds and three sizes.
+``NNAUDIT_TEST_DEVICE=cuda`` runs them on that device, as far as a script can run there.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from .quiet import say
 from .recorders.data import DataRecorder
 from .recorders.gradients import GradientRecorder
 from .recorders.losses import LossRecorder
+from .recorders.metrics import MetricRecorder
 from .recorders.modules import ModuleRecorder
 from .recorders.optimizers import OptimizerRecorder
 from .recorders.processes import ProcessRecorder
@@ -67,6 +68,7 @@ class Tracer:
         self.gradients = gradients
         self.recorders: list[Recorder] = [
             DataRecorder(self.watch),
+            MetricRecorder(self.watch),
             modules,
             LossRecorder(self.watch, modules),
             gradients,

@@ -140,6 +140,8 @@ class Module(Thing):
     """Position in the first forward pass that it ran in."""
     input_shape: str = ""
     output_shape: str = ""
+    batch_first: bool | None = None
+    """Where a recurrent layer expects the batch; None for others."""
     given_state: bool = False
     """A recurrent layer that was called with a state."""
     loaded: bool = False
@@ -332,6 +334,11 @@ class Backward(Thing):
     """The optimizers that made them."""
     losses: list[int] = field(default_factory=list)
     """Uses of known losses that were evaluated just before."""
+    sizes: list[int] = field(default_factory=list)
+    """Nodes of the graphs that were walked: those of the first three calls, then of the tenth, the hundredth ..."""
+    alive: int = 0
+    most_alive: int = 0
+    """Graphs of losses that exist at the moment, and the largest number of them, of the calls that were marked."""
     by_hand: int = 0
     uncleared: int = 0
     """Calls before which the script itself had moved a tensor, and those that add to the gradient it has used."""
@@ -381,6 +388,39 @@ class Scheduler(Thing):
     steps: int = 0
     before: int = 0
     """Calls of ``step`` before the first step of its optimizer; its construction does not count."""
+
+
+@dataclass(slots=True)
+class Load(Thing):
+    """A call of ``load_state_dict`` of a module: how many of the given names it has."""
+
+    KIND = "load"
+    LINES = ("line",)
+    line: Line | None = None
+    module: str = ""
+    given: int = 0
+    matched: int = 0
+    wanted: int = 0
+    """Names that the module has."""
+    example: str = ""
+    expected: str = ""
+    """The first name given, and the first that the module has."""
+
+
+@dataclass(slots=True)
+class Metric(Thing):
+    """A number that the script logs under a name (``SummaryWriter.add_scalar``, ``wandb.log``, a progress bar ...)."""
+
+    KIND = "metric"
+    LINES = ("line",)
+    line: Line | None = None
+    name: str = ""
+    through: str = ""
+    count: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    low: float = float("inf")
+    high: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -437,6 +477,8 @@ KINDS: tuple[type[Thing], ...] = (
     Backward,
     Clip,
     Scheduler,
+    Load,
+    Metric,
     NonFinite,
     Failure,
     Note,
@@ -552,6 +594,16 @@ class Run:
     def schedulers(self) -> list[Scheduler]:
         """All learning-rate schedulers."""
         return list(self.things["scheduler"].values())
+
+    @property
+    def loads(self) -> list[Load]:
+        """All calls that load weights into a module."""
+        return list(self.things["load"].values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What the script logs."""
+        return list(self.things["metric"].values())
 
     @property
     def nonfinite(self) -> list[NonFinite]:

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class GraphKeptAlive(Rule):
@@ -40,6 +41,9 @@ class GraphKeptAlive(Rule):
     - Counts such as `(prediction == target).sum()` have no gradient and so no graph.
     - A container that is made anew in every step frees what it held.
 
+    In a run: a mark in the graph of each loss says how long it lives; 50 of one place at once are reported
+    (`graphs`).
+
     ## What to do
 
     Collect numbers, not graphs:
@@ -55,6 +59,7 @@ class GraphKeptAlive(Rule):
     points = (37,)
     severity = Severity.WARNING
     triggers = ("backward",)
+    options = {"graphs": 50}
 
     bad = [
         Example(
@@ -637,4 +642,18 @@ class GraphKeptAlive(Rule):
                     Hop("the loop over which it adds up", growth.loop.site),
                     *([Hop("the tensor is made here", growth.made)] if growth.made else []),
                 ],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for place in run.backwards:
+            if place.most_alive < self.number("graphs"):
+                continue
+            yield self.finding(
+                place.line,
+                f"Up to {place.most_alive} graphs of losses existed at once, long after their backward pass: "
+                "something keeps "
+                "the losses as tensors (`total += loss`, a list), and every graph with them. Memory grows at each "
+                "step.",
+                "Keep numbers: `total += loss.item()`, or `loss.detach()`.",
+                evidence=[Hop("the loss is differentiated here", place.line, f"{place.calls} calls")],
             )

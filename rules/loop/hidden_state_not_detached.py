@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ...analyzer import updates
@@ -11,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class HiddenStateNotDetached(Rule):
@@ -36,6 +38,9 @@ class HiddenStateNotDetached(Rule):
     - `retain_graph=True` for two losses over one graph is right.
     - Without `retain_graph=True` the code would stop with an error, so nothing is said.
 
+    In a run: the graph of a loss is counted at the passes 1, 2, 3 and 10, and has grown each time, to 5 times its
+    first size at least.
+
     ## What to do
 
     Cut the state off before each batch, and take `retain_graph=True` out:
@@ -52,6 +57,7 @@ class HiddenStateNotDetached(Rule):
     points = (35, 37)
     severity = Severity.ERROR
     triggers = ("retain_graph",)
+    options = {"growth": 5}
 
     bad = [
         Example(
@@ -337,4 +343,20 @@ class HiddenStateNotDetached(Rule):
                     Hop("the state comes from this call", found.forward.site),
                     Hop("and is carried through this loop", found.loop.site),
                 ],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for place in run.backwards:
+            sizes = place.sizes
+            if len(sizes) < 4 or not sizes[0] < sizes[1] < sizes[2] < sizes[3]:
+                continue
+            # Walked at calls 1, 2, 3 and 10: a graph that goes on has ten times the nodes.
+            if sizes[3] < self.number("growth") * sizes[0] or any(b < a for a, b in pairwise(sizes)):
+                continue
+            yield self.finding(
+                place.line,
+                f"The graph of this loss grows with every step: {sizes[0]}, {sizes[1]}, {sizes[2]} nodes in the first "
+                f"three passes, {sizes[3]} in the tenth. It reaches back through all steps so far.",
+                "Detach what is carried from step to step: `state = state.detach()`.",
+                evidence=[Hop("the loss is differentiated here", place.line, f"{sizes[-1]} nodes")],
             )

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class ModeAfterLoad(Rule):
@@ -37,6 +38,8 @@ class ModeAfterLoad(Rule):
     - With `strict=False`, reading the result (`missing, unexpected = ...`, printing it, an assertion) is enough, and
       a state that was picked by name or edited is meant to leave something out. As the missing keys may be meant in
       other cases too, this finding is `likely` and mere advice (`info`).
+
+    In a run: a call of `load_state_dict` of which no name at all belongs to the module.
 
     ## What to do
 
@@ -360,4 +363,19 @@ class ModeAfterLoad(Rule):
                 evidence=[Hop("missing and unexpected keys are ignored here", restore.site)],
                 confidence=Confidence.LIKELY,
                 severity=Severity.INFO,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for load in run.loads:
+            if load.matched or not load.given or not load.wanted:
+                continue
+            yield self.finding(
+                load.line,
+                f"None of the {load.given} weights that are loaded here has the name of one of the {load.wanted} that "
+                f"{load.module} has (`{load.example}` against `{load.expected}`): nothing was loaded, and "
+                "`strict=False` "
+                "hid it.",
+                "Bring the names in line (mostly a prefix such as `module.`), and look at `missing_keys` of the "
+                "result.",
+                evidence=[Hop("loaded here", load.line, f"0 of {load.given} names match")],
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class WrongMetric(Rule):
@@ -41,6 +43,9 @@ class WrongMetric(Rule):
     That outputs are logits must be known from the loss that takes outputs of the same model. A threshold whose result
     is not seen being held against labels gives a `likely` finding.
 
+    In a run: accuracies, precisions, recalls, F1, IoU, Dice and AUC that the script logs (TensorBoard, wandb,
+    Lightning, MLflow, tqdm), outside 0..100.
+
     ## What to do
 
     ```python
@@ -55,6 +60,7 @@ class WrongMetric(Rule):
     points = (21,)
     severity = Severity.ERROR
     triggers = ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits", "argmax", "DataLoader")
+    options = {"values": 2}
 
     bad = [
         Example(
@@ -373,6 +379,21 @@ class WrongMetric(Rule):
                 confidence=Confidence.CERTAIN if found.known else Confidence.LIKELY,
             )
 
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for metric in run.metrics:
+            words = set(re.findall(r"[a-z0-9]+", metric.name.lower()))
+            if not words & _SHARES or metric.count < self.number("values"):
+                continue
+            if metric.low >= 0 and metric.high <= 100 * (1 + 1e-6):
+                continue
+            yield self.finding(
+                metric.line,
+                f"`{metric.name}` is a share and was logged with values from {metric.low:.4g} to {metric.high:.4g}: "
+                "it is divided by the wrong number, or not at all.",
+                "Divide the number of hits by the number of samples (not of batches) that were counted.",
+                evidence=[Hop(f"logged through `{metric.through}`", metric.line, f"{metric.count} values")],
+            )
+
 
 _TEXTS = {
     "threshold": (
@@ -408,3 +429,9 @@ _TEXTS = {
         "this loss takes classes along axis 1",
     ),
 }
+
+
+_SHARES = frozenset(
+    ("acc", "accuracy", "precision", "recall", "f1", "iou", "miou", "dice", "auc", "auroc", "top1", "top5")
+)
+"""Words in the names of metrics that are shares, given from 0 to 1 or in percent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class BatchAxisMistaken(Rule):
@@ -36,6 +38,9 @@ class BatchAxisMistaken(Rule):
     - A recurrent layer that is handed a state may read one long text piece by piece: then the loader's batch *is* time.
     - A module whose input cannot be followed back to a loader is not judged.
     - `x.unsqueeze(0)` makes the whole batch one sequence's batch of one step, which fits.
+
+    In a run: a recurrent layer without `batch_first` whose input has the batch size of the loader in its first
+    axis, and the length of its sequences in the second.
 
     ## What to do
 
@@ -323,5 +328,30 @@ class BatchAxisMistaken(Rule):
                 evidence=[
                     Hop("the input comes from here", found.source or found.site, str(found.shape)),
                     Hop("and is taken for a sequence here", found.site),
+                ],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        batches = {(x.batch_size, x.shape[1]): x for x in run.loaders if len(x.shape) == 3}
+        for module in run.modules:
+            sizes = [int(n) for n in re.findall(r"\d+", module.input_shape.split(")")[0])]
+            if module.batch_first is not False or len(sizes) != 3 or sizes[0] == sizes[1]:
+                continue
+            loader = batches.get((sizes[0], sizes[1]))
+            loader = loader or next(
+                (x for x in run.loaders if x.batch_size == sizes[0] and x.shape[1:2] == sizes[1:2]), None
+            )
+            if loader is None or module.line is None:
+                continue
+            yield self.finding(
+                module.line,
+                f"`{module.name}` gets {module.input_shape.split(')')[0]}), batches as the loader gives them, and "
+                "takes the "
+                f"first axis for time: it runs over the {sizes[0]} samples as if they were steps, and its state leaks "
+                "from sample to sample.",
+                "Make it with `batch_first=True`, or bring the time to the front.",
+                evidence=[
+                    Hop("it is made here", module.line, "batch_first=False"),
+                    Hop("the batches come from here", loader.line, f"batches of {loader.batch_size}"),
                 ],
             )

@@ -427,8 +427,8 @@ class StaleOptimizer(Rule):
                 continue
             yield self.finding(
                 optimizer.line,
-                f"None of the {len(optimizer.parameters)} parameters of this optimizer had a gradient at any of {optimizer.steps} "
-                "steps, "
+                f"None of the {len(optimizer.parameters)} parameters of this optimizer had a gradient at any of "
+                f"{optimizer.steps} steps, "
                 f"while {evidence.listed(p.name for p in free)} of the same shapes get gradients and are in no "
                 "optimizer: it holds the parameters of another model, or of before a change.",
                 "Make the optimizer after the last change of the model, from the model that is trained.",

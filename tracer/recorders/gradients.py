@@ -27,6 +27,9 @@ DENSE_CALLS = 100
 """Backward passes of a line that are looked at in full also between light steps."""
 MAX_NODES = 200_000
 MAX_BY_HAND = 32
+MAX_SIZES = 16
+MARKED_CALLS = 4096
+"""So many backward passes of a place are asked whether their graph is kept."""
 PAIRS_FIRST = 3
 """Backward passes of a line in whose graph a table of all pairs is looked for."""
 MAX_PLACES = 512
@@ -96,6 +99,7 @@ class GradientRecorder(Recorder):
         self.last = place
         for reading in readings(watch):
             reading.trained()
+        self._mark(place, tensors)
         full = watch.light or self._optimizers.examining or place.calls <= DENSE_CALLS
         if not full and not math.log10(place.calls).is_integer():
             self._check(place, tensors)
@@ -112,6 +116,14 @@ class GradientRecorder(Recorder):
         if loss is not None and (place.calls <= 3 or math.log10(place.calls).is_integer()):
             self._walk(place, loss)
         return place
+
+    def _mark(self, place: Backward, tensors: Any) -> None:
+        """Count the graphs that outlive their backward pass: the mark lives as long as the node of the loss."""
+        if place.calls > MARKED_CALLS or not isinstance(tensors, torch.Tensor):
+            return
+        metadata = getattr(tensors.grad_fn, "metadata", None)
+        if isinstance(metadata, dict) and _MARK not in metadata:
+            metadata[_MARK] = _Alive(place)
 
     def _check(self, place: Backward, tensors: Any) -> torch.Tensor | None:
         """What every pass is asked: a finite value, and a graph."""
@@ -146,7 +158,9 @@ class GradientRecorder(Recorder):
     def _walk(self, place: Backward, loss: torch.Tensor) -> None:
         """Follow the graph to its leaves."""
         began = time.perf_counter()
-        reached = leaves_of(loss)
+        reached, size = leaves_of(loss)
+        if len(place.sizes) < MAX_SIZES:
+            place.sizes.append(size)
         if reached is not None:
             place.walked += 1
             count = 0
@@ -219,10 +233,27 @@ class GradientRecorder(Recorder):
                         return
 
 
-def leaves_of(loss: torch.Tensor) -> list[torch.Tensor] | None:
-    """The leaf tensors to which gradients of ``loss`` flow; None where the graph is too large."""
+class _Alive:
+    """Lives in a node of a graph."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Backward) -> None:
+        self.place = place
+        place.alive += 1
+        place.most_alive = max(place.most_alive, place.alive)
+
+    def __del__(self) -> None:
+        self.place.alive -= 1
+
+
+_MARK = "nnaudit"
+
+
+def leaves_of(loss: torch.Tensor) -> tuple[list[torch.Tensor] | None, int]:
+    """The leaf tensors to which gradients of ``loss`` flow, None where the graph is too large; and its nodes."""
     if loss.grad_fn is None:
-        return []
+        return [], 0
     seen = {loss.grad_fn}
     queue = [loss.grad_fn]
     found: dict[int, torch.Tensor] = {}
@@ -236,8 +267,8 @@ def leaves_of(loss: torch.Tensor) -> list[torch.Tensor] | None:
                 seen.add(inner)
                 queue.append(inner)
         if len(seen) > MAX_NODES:
-            return None
-    return list(found.values())
+            return None, len(seen)
+    return list(found.values()), len(seen)
 
 
 _ELEMENTWISE = frozenset(

@@ -24,12 +24,13 @@ from torch.nn.modules.loss import _Loss
 
 from ...rules.finding import Line
 from ..quiet import blind
-from ..run import Module, Parameter, Pass
+from ..run import Load, Module, Parameter, Pass
 from ..watch import Recorder, Watch
 from .activations import Activations
 from .data import fingerprint, on_host
 
 MAX_PASSES = 512
+MAX_LOADS = 64
 MAX_MODULES = 50_000
 """Past it no further outermost module is looked at: the script makes new ones all the time."""
 MAX_INPUTS = 512
@@ -161,9 +162,24 @@ class ModuleRecorder(Recorder):
 
         return load_state_dict
 
+    def _note_names(self, module: nn.Module, keys: set[str]) -> None:
+        own = module.state_dict().keys()
+        if keys and own and not self.watch.record.full(Load, MAX_LOADS):
+            self.watch.record.new(
+                Load,
+                line=self.watch.here(4),
+                module=type(module).__name__,
+                given=len(keys),
+                matched=len(keys & own),
+                wanted=len(own),
+                example=min(keys),
+                expected=min(own),
+            )
+
     def _note_loaded(self, module: nn.Module, state_dict: Any) -> None:
         """Weights that come from elsewhere: not those that a run restores after it has trained them."""
         keys = {str(key) for key in state_dict}
+        self._note_names(module, keys)
         inside = {""}.union(*(accumulate(key.split(".")[:-1], "{}.{}".format) for key in keys))
         for name, parameter in module.named_parameters(remove_duplicate=False):
             found = self._parameters.get(id(parameter))
@@ -401,6 +417,7 @@ class ModuleRecorder(Recorder):
         if torch.is_grad_enabled():
             thing.recorded_graph += 1
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            thing.batch_first = getattr(module, "batch_first", None)
             thing.given_state = thing.given_state or any(value is not None for value in args[1:])
         if not thing.order:
             root.order += 1

@@ -32,7 +32,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    vocabulary, width = {"s": (20, 24), "m": (24, 32), "l": (28, 40)}[args.size]
+    vocabulary, width = {"s": (20, 24), "m": (28, 26), "l": (36, 28)}[args.size]
     model = CharModel(vocabulary, width)
     rate, steps = 6e-4, 300
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
