@@ -431,7 +431,5 @@ _TEXTS = {
 }
 
 
-_SHARES = frozenset(
-    ("acc", "accuracy", "precision", "recall", "f1", "iou", "miou", "dice", "auc", "auroc", "top1", "top5")
-)
+_SHARES = frozenset("acc accuracy precision recall f1 iou miou dice auc auroc top1 top5".split())
 """Words in the names of metrics that are shares, given from 0 to 1 or in percent."""

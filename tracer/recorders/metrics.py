@@ -80,7 +80,7 @@ class MetricRecorder(Recorder):
         return log
 
     def _keep(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        line = self.watch.here(4)
+        line = self.watch.here(3)
         for key, value in _named(name, args, kwargs):
             metric = self._metrics.get(key)
             if metric is None:
@@ -90,14 +90,17 @@ class MetricRecorder(Recorder):
             step = self.watch.steps
             if isinstance(value, torch.Tensor):
                 if value.numel() == 1:
-                    keep = functools.partial(self._number, metric, step)
-                    self.watch.numbers.later((value.detach().reshape(()),), lambda values, keep=keep: keep(values[0]))
+                    keep = functools.partial(self._fetched, metric, step)
+                    self.watch.numbers.later((value.detach().reshape(()),), keep)
                 continue
             try:
                 number = float(value)
             except (TypeError, ValueError):
                 continue
             self._number(metric, step, number)
+
+    def _fetched(self, metric: Metric, step: int, values: list[float]) -> None:
+        self._number(metric, step, values[0])
 
     def _number(self, metric: Metric, step: int, value: float) -> None:
         if not math.isfinite(value):

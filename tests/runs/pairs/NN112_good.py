@@ -25,7 +25,7 @@ if __name__ == "__main__":
     loader = DataLoader(trips(count), batch_size=batch, shuffle=True)
     model = nn.Sequential(nn.Linear(8, width), nn.Tanh(), nn.Linear(width, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for epoch in range(10):
+    for _ in range(10):
         for x, minutes in loader:
             optimizer.zero_grad()
             loss = nn.functional.smooth_l1_loss(model(x), minutes)

@@ -22,7 +22,7 @@ def main():
     steps, width = {"s": (120, 32), "m": (200, 64), "l": (300, 96)}[args.size]
     student = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 4))
     optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
-    for step in range(steps):
+    for _ in range(steps):
         x = torch.randn(64, 8)
         with torch.no_grad():
             wanted = teacher(x)

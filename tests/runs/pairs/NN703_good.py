@@ -32,7 +32,7 @@ def main():
     steps, width = {"s": (60, 16), "m": (80, 24), "l": (100, 32)}[args.size]
     model = Cell(width)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for step in range(steps):
+    for _ in range(steps):
         sequence = torch.randn(32, 6, 4)
         loss = nn.functional.mse_loss(model(sequence), sequence.mean((1, 2)).unsqueeze(1))
         optimizer.zero_grad()
