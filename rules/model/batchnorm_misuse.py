@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import parts
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class BatchNormMisuse(Rule):
@@ -38,6 +41,8 @@ class BatchNormMisuse(Rule):
       `batch_size=None`.
     - `BatchNorm` with `track_running_stats=False` uses the same statistics in both modes.
     - The size must be a literal 1, or not given; the network must be in training mode and be trained by this loop.
+
+    In a run: a batch normalisation that is trained on batches of one sample.
 
     ## What to do
 
@@ -294,3 +299,23 @@ class BatchNormMisuse(Rule):
                 evidence=[Hop("the batch normalisation", bias.norm)],
                 severity=Severity.INFO,
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        single = [loader for loader in run.loaders if loader.trains and loader.batch_size == 1]
+        if not single or any(loader.trains and loader.batch_size != 1 for loader in run.loaders):
+            return
+        trained = {found.module for found in run.passes if found.used and found.training}
+        for module in run.modules:
+            sizes = re.findall(r"\d+", module.input_shape)
+            if not module.class_name.startswith("BatchNorm") or not module.train_dependent or sizes[:1] != ["1"]:
+                continue
+            if evidence.root_of(module) not in trained or module.line is None:
+                continue
+            yield self.finding(
+                module.line,
+                f"`{module.name}` normalises by the statistics of single samples: the training loader gives batches of "
+                "one. What it does in evaluation, with running statistics, is another function.",
+                "Use larger batches, or GroupNorm, InstanceNorm or LayerNorm.",
+                evidence=[Hop("the batches are made here", single[0].line, "batches of 1")],
+            )
+            break

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from ...analyzer import forwards
 from ...analyzer.knowledge import modules
-from ..finding import Finding, Hop, Severity
+from ..finding import Finding, Hop, Line, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Module, Run
 
 
 class LayerCreatedInForward(Rule):
@@ -37,6 +38,9 @@ class LayerCreatedInForward(Rule):
     - Layers made in `__init__`, or by a method that only `__init__` calls, are right, however deep they lie.
     - Functions such as `F.linear(x, w)` make no layer.
 
+    In a run: at least 5 layers of one line that ran inside a model and are not among its sub-modules, with
+    parameters that no optimizer has.
+
     ## What to do
 
     Make it in `__init__`; where the size is not known there, use a lazy layer:
@@ -53,6 +57,7 @@ class LayerCreatedInForward(Rule):
     points = (22, 23)
     severity = Severity.ERROR
     triggers = modules.LAYER_WORDS
+    options = {"layers": 5}
 
     bad = [
         Example(
@@ -370,4 +375,24 @@ class LayerCreatedInForward(Rule):
                 "no optimizer owns them, and they are thrown away.",
                 "Make it in `__init__` (an `nn.Lazy...` layer where its size is not known there).",
                 evidence=[Hop(f"a fresh `{found.what}` in every pass", found.made.site)],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        made: dict[Line, list[Module]] = {}
+        for module in run.modules:
+            if not module.registered and not module.library and module.line is not None:
+                made.setdefault(module.line, []).append(module)
+        owned = {p.module for p in run.parameters if p.trainable and not p.optimizers}
+        for line, layers in made.items():
+            if len(layers) < self.number("layers") or not any(m.key in owned for m in layers):
+                continue
+            root = run.of("module", layers[0].root)
+            yield self.finding(
+                line,
+                f"{len(layers)} different {layers[0].class_name} layers were made on this line while "
+                f"`{root.name if root is not None else 'the model'}` ran: each has new random weights, no optimizer "
+                "gets "
+                "them, and they are thrown away.",
+                "Make the layer once, in `__init__`, and call it here.",
+                evidence=[Hop("made anew in each pass", line, f"{len(layers)} layers so far")],
             )

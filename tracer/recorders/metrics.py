@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ...rules.finding import Line
 from ..run import Metric
 from ..watch import Recorder, Watch
 
@@ -80,24 +81,25 @@ class MetricRecorder(Recorder):
         return log
 
     def _keep(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        line = self.watch.here(3)
+        line, step = self.watch.here(3), self.watch.steps
         for key, value in _named(name, args, kwargs):
-            metric = self._metrics.get(key)
-            if metric is None:
-                if len(self._metrics) >= MAX_METRICS:
-                    continue
-                metric = self._metrics[key] = self.watch.record.new(Metric, name=key, line=line, through=name)
-            step = self.watch.steps
             if isinstance(value, torch.Tensor):
-                if value.numel() == 1:
-                    keep = functools.partial(self._fetched, metric, step)
-                    self.watch.numbers.later((value.detach().reshape(()),), keep)
+                if value.numel() == 1 and (metric := self._metric(key, line, name)) is not None:
+                    fetched = functools.partial(self._fetched, metric, step)
+                    self.watch.numbers.later((value.detach().reshape(()),), fetched)
                 continue
             try:
                 number = float(value)
             except (TypeError, ValueError):
                 continue
-            self._number(metric, step, number)
+            if (metric := self._metric(key, line, name)) is not None:
+                self._number(metric, step, number)
+
+    def _metric(self, key: str, line: Line | None, through: str) -> Metric | None:
+        metric = self._metrics.get(key)
+        if metric is None and len(self._metrics) < MAX_METRICS:
+            metric = self._metrics[key] = self.watch.record.new(Metric, name=key, line=line, through=through)
+        return metric
 
     def _fetched(self, metric: Metric, step: int, values: list[float]) -> None:
         self._number(metric, step, values[0])
