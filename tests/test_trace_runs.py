@@ -136,7 +136,7 @@ def test_every_watching_rule_has_a_pair(rule: type[Rule]) -> None:
 
 
 def test_there_are_enough_healthy_runs() -> None:
-    assert len(HEALTHY) >= 20
+    assert len(HEALTHY) >= 40
 
 
 @pytest.mark.parametrize("script", names(PAIRS))

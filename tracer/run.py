@@ -261,8 +261,6 @@ class LossUse(Thing):
     classes: int | None = None
     by_column: int = 0
     """Checked evaluations whose probabilities sum to 1 along the batch."""
-    ranks: list[int] = field(default_factory=list)
-    """Numbers of axes that the input had."""
     alone: int = 0
     """Evaluations of one sample whose batch axis was gone from the input, and not from the target."""
     target_low: float = float("inf")

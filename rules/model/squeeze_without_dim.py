@@ -298,7 +298,7 @@ class SqueezeWithoutDim(Rule):
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for use in run.losses:
-            if not use.alone or len(use.ranks) < 2:
+            if not use.alone:
                 continue
             yield self.finding(
                 use.line,

@@ -138,8 +138,6 @@ class LossRecorder(Recorder):
             return
         use.checked += 1
         use.input_shape, use.target_shape = list(prediction.shape), list(target.shape)
-        if prediction.dim() not in use.ranks:
-            use.ranks.append(prediction.dim())
         use.input_dtype, use.target_dtype = _dtype(prediction), _dtype(target)
         use.maker = self._modules.maker(prediction)
         use.made_by = _made_by(prediction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from ..watch import Watch
 MAX_SAMPLES = 8192
 """Samples of a loader that are remembered by their digests."""
 FIRST_BATCHES, EVERY = 64, 64
+FULL_ITERATIONS, FULL_BATCHES = 3, 1024
+"""So many iterations are read in full, to see samples again, as long as it costs next to nothing:"""
+FREE, SHARE = 0.2, 0.003
+"""seconds, and the part of the run's time."""
 MAX_BATCH = 256
 SAMPLED_ELEMENTS = 256
 LEAST_ELEMENTS = 8
@@ -37,23 +42,32 @@ class Samples:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._seen: dict[int, _Seen] = {}
+        self._began = time.perf_counter()
+        self._spent = 0.0
+
+    def _is_due(self, loader: Loader) -> bool:
+        if loader.batches <= FIRST_BATCHES or loader.batches % EVERY == 0:
+            return True
+        cheap = self._spent < FREE + SHARE * (time.perf_counter() - self._began)
+        return cheap and loader.iterations <= FULL_ITERATIONS and loader.batches <= FULL_BATCHES
 
     def look(self, loader: Loader, inputs: Any, labels: Any | None) -> None:
         """One batch: ``inputs`` of shape (N, ...) and, where known, integer ``labels`` of shape (N,)."""
-        if loader.batches > FIRST_BATCHES and loader.batches % EVERY:
+        if not self._is_due(loader):
             return
+        began = time.perf_counter()
         if inputs.ndim < 2 or inputs[0].size < LEAST_ELEMENTS or inputs.dtype.kind not in "fiu":
             return
         inputs = inputs[:MAX_BATCH]
         labels = labels[: len(inputs)] if labels is not None and len(labels) == len(inputs) else None
         seen = self._seen.setdefault(loader.key, _Seen())
-        if len(seen.digests) < MAX_SAMPLES:
-            self._compare(loader, seen, inputs, labels)
+        self._compare(loader, seen, inputs, labels)
         same = not seen.columns or seen.columns[0].shape[1:] == inputs.shape[1:]
         if labels is not None and inputs.ndim == 2 and same and seen.rows < MAX_ROWS and inputs.shape[1] <= MAX_COLUMNS:
             seen.columns.append(np.array(inputs))
             seen.labels.append(np.array(labels))
             seen.rows += len(inputs)
+        self._spent += time.perf_counter() - began
 
     def _compare(self, loader: Loader, seen: _Seen, inputs: Any, labels: Any | None) -> None:
         flat = np.ascontiguousarray(inputs).reshape(len(inputs), -1)
@@ -68,23 +82,32 @@ class Samples:
             if loader.iterations == 1:
                 loader.remembered += 1
                 loader.repeated += digest in seen.digests
-            before = seen.digests.setdefault(digest, label)
+            before = seen.digests.get(digest, label)
+            if len(seen.digests) < MAX_SAMPLES:
+                seen.digests.setdefault(digest, label)
             if before is not None and label is not None and before != label:
                 seen.conflicts.add(digest)
         loader.distinct, loader.conflicting = len(seen.digests), len(seen.conflicts)
+
+    def _share(self, loader: Loader, seen: _Seen) -> None:
+        """Inputs that other loaders gave, too."""
         for key, other in self._seen.items():
-            if key != loader.key and other.digests:
-                few, many = sorted((seen.digests.keys(), other.digests.keys()), key=len)
-                shared = sum(digest in many for digest in few)
-                for one, two in ((loader, key), (self._watch.run.of("loader", key), loader.key)):
-                    if shared and one is not None:
-                        one.shared[str(two)] = shared
-                        self._watch.record.touch(one)
+            if key == loader.key or not other.digests:
+                continue
+            few, many = sorted((seen.digests.keys(), other.digests.keys()), key=len)
+            shared = sum(digest in many for digest in few)
+            for one, two in ((loader, key), (self._watch.run.of("loader", key), loader.key)):
+                if shared and one is not None:
+                    one.shared[str(two)] = shared
+                    self._watch.record.touch(one)
 
     def ended(self, loader: Loader) -> None:
-        """A whole iteration is over: which columns are nothing but the label?"""
+        """A whole iteration is over: what is shared, and which columns are nothing but the label?"""
         seen = self._seen.get(loader.key)
-        if seen is None or not seen.columns:
+        if seen is None:
+            return
+        self._share(loader, seen)
+        if not seen.columns:
             return
         values, labels = np.concatenate(seen.columns), np.concatenate(seen.labels)
         seen.columns, seen.labels, seen.rows = [], [], MAX_ROWS

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-SHARES = torch.tensor([0.5, 0.3, 0.15, 0.05])
+SHARES = torch.tensor([0.45, 0.3, 0.15, 0.1])
 
 
 def readings(count):

@@ -31,7 +31,7 @@ def main():
     kind = torch.randint(3, (count,))
     x = torch.randn(3, 10)[kind] + 0.5 * torch.randn(count, 10)
     model = Net(width)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-7)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-10)
     for epoch in range(2):
         for inputs, target in DataLoader(TensorDataset(x, kind), batch_size=32, shuffle=True):
             optimizer.zero_grad()

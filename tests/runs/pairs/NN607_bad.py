@@ -29,7 +29,7 @@ def main():
     x = torch.randn(3, 8)[kind] + 0.3 * torch.randn(count, 8)
     model = Net(width)
     nn.init.normal_(model.second.weight, std=0.01)
-    nn.init.constant_(model.first.bias, 12.0)
+    nn.init.constant_(model.first.bias, 40.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for epoch in range(4):
         for inputs, target in DataLoader(TensorDataset(x, kind), batch_size=32, shuffle=True):
