@@ -25,6 +25,7 @@ def verdict(run: Run, findings: Sequence[Finding], hidden_likely: int, record: s
         *(("data", text) for text in _loaders(run)),
         *(("model", text) for text in _models(run)),
         *(("loss", text) for text in _losses(run)),
+        *(("metric", text) for text in _metrics(run)),
         *(("optimizer", text) for text in _optimizers(run)),
         ("found", _found(findings, hidden_likely)),
         *(("first", text) for text in _first(findings)),
@@ -94,6 +95,19 @@ def _losses(run: Run) -> list[str]:
         names = ", ".join(dict.fromkeys(use.function for use in used if use is not None)) or "loss"
         first, last = _ends(series)
         texts.append(f"{names}, backward at {_at(backward.line)}: {first:.4g} → {last:.4g}  {curve(series)}")
+    return texts
+
+
+def _metrics(run: Run) -> list[str]:
+    texts = []
+    for metric in run.metrics:
+        stream = run.stream("metric", metric.key)
+        if stream is None or metric.count < 2:
+            continue
+        name = ESCAPES.sub(" ", metric.name)
+        texts.append(f"{name}: {metric.first:.4g} → {metric.last:.4g}  {curve(stream.column(metric.key))}")
+    if len(texts) > MAX_LISTED:
+        texts[MAX_LISTED:] = [f"and {count(len(texts) - MAX_LISTED, 'more metric')}"]
     return texts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
-    from ...tracer.run import Run
+    from ...tracer.run import Metric, Run
 
 
 class StoppedTooEarly(Rule):
@@ -31,7 +32,8 @@ class StoppedTooEarly(Rule):
 
     - A loss that falls slowly always falls a little: the last eighth must be a twentieth lower than the one before
       it.
-    - A training loss may fall while the network overfits; stop by the validation loss, not by this.
+    - A training loss may fall while the network overfits: where the script logs a loss of held-out data (`val_loss`
+      through TensorBoard, wandb, Lightning, MLflow or tqdm) that rises, it is not reported.
     - A script that was killed has no end, and one with fewer than 200 steps no trend. Short experiments are stopped
       early on purpose: likely, advice, off by default.
 
@@ -66,6 +68,8 @@ class StoppedTooEarly(Rule):
         before, after = evidence.moments(quarter[:half])[0], evidence.moments(quarter[half:])[0]
         if z > -self.number("z") or before <= 0 or after > (1 - self.number("fall")) * before:
             return
+        if any(_rises(run, metric) for metric in run.metrics):
+            return
         yield self.finding(
             place.line,
             f"The loss was still falling when the training ended: from {before:.4g} to {after:.4g} over the last "
@@ -75,3 +79,16 @@ class StoppedTooEarly(Rule):
             evidence=[Hop("the loss is differentiated here", place.line, f"{losses[0]:.4g} -> {losses[-1]:.4g}")],
             confidence=Confidence.LIKELY,
         )
+
+
+def _rises(run: Run, metric: Metric) -> bool:
+    """Whether it is a loss on held-out data, as the script logs it, that was rising at the end."""
+    words = set(re.findall(r"[a-z]+", metric.name.lower()))
+    stream = run.stream("metric", metric.key)
+    if "loss" not in words or not words & _HELD_OUT or stream is None:
+        return False
+    values = [row[0] for row in stream.rows]
+    return len(values) >= 4 and values[-1] > min(values) and evidence.mann_kendall(values[-len(values) // 2 :]) > 0
+
+
+_HELD_OUT = frozenset(("val", "valid", "validation", "test", "eval", "dev"))
