@@ -126,6 +126,16 @@ def norms(stream: Stream) -> tuple[list[int], list[float]]:
     return steps, values
 
 
+def update_ratio(run: Run, optimizer: Optimizer) -> float | None:
+    """Median over steps of the norm of all updates by that of all weights."""
+    updates, weights = run.stream("update", optimizer.key), run.stream("weight", optimizer.key)
+    if updates is None or weights is None:
+        return None
+    above, below = norms(updates)[1], norms(weights)[1]
+    ratios = [a / b for a, b in zip(above, below, strict=False) if b > 0]
+    return median(ratios) if ratios else None
+
+
 # ---------------------------------------------------------------------------- statistics
 
 

@@ -105,6 +105,8 @@ class Loader(Thing):
     """Inputs remembered in the first iteration, and how many of them had come before in it."""
     shared: dict[str, int] = field(default_factory=dict)
     """Key of another loader -> inputs that came from both."""
+    padding: dict[str, float] = field(default_factory=dict)
+    """Integer with which rows of a batch end -> largest share of the positions that it fills up to the end of rows."""
     telling: list[int] = field(default_factory=list)
     """Columns of two-dimensional inputs that hold one value for each class, and nothing else."""
     minimum: float = float("inf")
@@ -255,6 +257,11 @@ class LossUse(Thing):
     low: float = float("inf")
     high: float = float("-inf")
     elements: int = 0
+    ignored: int | None = None
+    """``ignore_index`` of losses of classes."""
+    common: int | None = None
+    common_share: float = 0.0
+    """The class that most targets of a checked evaluation had, and its share of the last one."""
     broadcast: int = 0
     integer_input: int = 0
     gradient_in_target_only: int = 0

@@ -33,6 +33,7 @@ class NoBetterThanConstant(Rule):
     - Weights, label smoothing, sums over samples and several losses have other constants and are not judged.
     - Labels must be one integer for each sample, all of them classes of the loss, and the sampler must draw them as
       they come.
+    - A loss that is still falling over the last third (Mann-Kendall test) is on its way through that value.
     - It is told when the script has ended, after at least 3 epochs and 100 steps.
 
     Reported if the last third is above 97 % of the constant's loss (three standard errors granted) and the beginning
@@ -49,7 +50,7 @@ class NoBetterThanConstant(Rule):
     points = (21, 26)
     severity = Severity.ERROR
     symptom = True
-    options = {"steps": 100, "epochs": 3, "share": 0.97, "fall": 1.05}
+    options = {"steps": 100, "epochs": 3, "share": 0.97, "fall": 1.05, "z": 2}
 
     def watch(self, run: Run) -> Iterator[Finding]:
         uses = [use for use in run.losses if use.with_graph]
@@ -73,6 +74,8 @@ class NoBetterThanConstant(Rule):
             return
         if mean < self.number("share") * constant:
             return
+        if evidence.mann_kendall(last[:: max(1, len(last) // 400)]) < -self.number("z"):
+            return  # it is on its way through
         yield self.finding(
             use.line,
             f"The loss fell from {early:.4g} to {mean:.4g} over the last third of {run.steps} steps, and always giving "

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class PaddingInLoss(Rule):
@@ -38,6 +39,9 @@ class PaddingInLoss(Rule):
     The heuristic is that the filled positions are no targets; where a model shall learn to end its sequences, some
     pad on purpose. So the finding is only likely.
 
+    In a run: rows of integers in a batch that end in one value at unequal places, where that value fills a fifth of
+    all positions, is the commonest target of the loss, and is not its `ignore_index`.
+
     ## What to do
 
     ```python
@@ -52,6 +56,7 @@ class PaddingInLoss(Rule):
     points = (19,)
     severity = Severity.WARNING
     triggers = ("pad_sequence",)
+    options = {"share": 0.2}
 
     bad = [
         Example(
@@ -319,3 +324,26 @@ class PaddingInLoss(Rule):
                 ],
                 confidence=Confidence.LIKELY,
             )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for use in run.losses:
+            if use.common is None or use.common == use.ignored or not use.with_graph or use.reduction == "none":
+                continue
+            if use.weighted or use.common_share < self.number("share"):
+                continue
+            for loader in run.loaders:
+                filled = loader.padding.get(str(use.common), 0.0)
+                if not loader.trains or filled < self.number("share"):
+                    continue
+                yield self.finding(
+                    use.line,
+                    f"{use.common_share:.0%} of the targets of this loss are {use.common}, with which the rows of "
+                    f"a batch are filled up ({filled:.0%} of their positions): the network learns to predict padding.",
+                    f"`ignore_index={use.common}` in the loss, or a mask.",
+                    evidence=[
+                        Hop("targets are taken for classes here", use.line, f"ignore_index={use.ignored}"),
+                        Hop("the batches are made here", loader.line, f"rows end in {use.common}"),
+                    ],
+                    confidence=Confidence.LIKELY,
+                )
+                break

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import optimizers
+from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class LearningRateOutOfRange(Rule):
@@ -38,6 +41,9 @@ class LearningRateOutOfRange(Rule):
 
     The ranges are wide, and are a heuristic all the same: the finding is `likely`.
 
+    In a run: at least 200 steps at one rate, each of which changes the weights by less than a 30,000th of their
+    size (a thousandth is usual: Karpathy, CS231n notes), while the loss falls, and by less than 5 % in all.
+
     ## What to do
 
     Start at 1e-3 for Adam, at 0.01 to 0.1 for SGD with momentum, and at 2e-5 to 5e-5 for fine-tuning a transformer, and
@@ -49,6 +55,7 @@ class LearningRateOutOfRange(Rule):
     points = (29, 36)
     severity = Severity.WARNING
     triggers = ("backward",)
+    options = {"steps": 200, "ratio": 3.3e-05, "fall": 0.05}
 
     bad = [
         Example(
@@ -265,6 +272,39 @@ class LearningRateOutOfRange(Rule):
                 _ADVICE[found.kind],
                 evidence=[Hop(f"{name} steps here", found.step.site, f"lr = {found.rate:g}")],
                 confidence=Confidence.LIKELY,
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        """A loss that falls all the time and gets nowhere, because the steps are tiny."""
+        for optimizer in run.optimizers:
+            if optimizer.steps < self.number("steps") or len(optimizer.rates) != 1 or optimizer.without_gradient:
+                continue
+            place, ratio = evidence.backward_of(run, optimizer), evidence.update_ratio(run, optimizer)
+            rates = run.stream("rate", optimizer.key)
+            stream = run.stream("objective", place.key) if place is not None else None
+            if place is None or stream is None or ratio is None or (rates is not None and len(rates.rows) > 1):
+                continue
+            losses = [row[0] for row in stream.rows if math.isfinite(row[0])]
+            if ratio > self.number("ratio") or ratio <= 0 or len(losses) < 60:
+                continue
+            third = len(losses) // 3
+            first, last = evidence.moments(losses[:third])[0], evidence.moments(losses[-third:])[0]
+            if first <= 0 or not 0 < first - last < self.number("fall") * first:
+                continue
+            if any(p.loaded for p in evidence.members(run, optimizer)):
+                continue
+            rate = optimizer.rates[0]
+            yield self.finding(
+                optimizer.line,
+                f"The learning rate of {rate:.3g} is far too low here: a step changes the weights by {ratio:.1g} of "
+                "their "
+                f"size (a thousandth is usual), and in {optimizer.steps} steps the loss went from {first:.4g} to "
+                f"{last:.4g}.",
+                f"Try {rate * 10:.1g}, {rate * 100:.1g} and {rate * 1000:.1g}.",
+                evidence=[
+                    Hop("the steps are made here", optimizer.step_line, f"update:weight {ratio:.1g}"),
+                    Hop("the loss is differentiated here", place.line, f"{first:.4g} -> {last:.4g}"),
+                ],
             )
 
 

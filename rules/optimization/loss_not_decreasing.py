@@ -109,7 +109,7 @@ class LossNotDecreasing(Rule):
         z = evidence.mann_kendall(losses[:: max(1, len(losses) // 400)])
         third = len(losses) // 3
         begin, first, last = losses[:20], losses[:third], losses[-third:]
-        ratio = _update_ratio(run, optimizer)
+        ratio = evidence.update_ratio(run, optimizer)
         unmoved = ratio is not None and ratio * optimizer.steps < self.number("movement")
         limit = self.number("fall")
         flat = abs(z) < self.number("z") and max(_most_fallen(begin, last), _most_fallen(first, last)) <= limit
@@ -209,13 +209,3 @@ def _noisy_fall(before: float, after: list[float]) -> float:
     """The same for one single loss, which is as noisy as those after it."""
     mean, variance = evidence.moments(after)
     return (before - mean + 2.33 * math.sqrt(variance)) / abs(before or 1.0)
-
-
-def _update_ratio(run: Run, optimizer: Optimizer) -> float | None:
-    """Median over steps of the norm of all updates by that of all weights."""
-    updates, weights = run.stream("update", optimizer.key), run.stream("weight", optimizer.key)
-    if updates is None or weights is None:
-        return None
-    above, below = evidence.norms(updates)[1], evidence.norms(weights)[1]
-    ratios = [a / b for a, b in zip(above, below, strict=False) if b > 0]
-    return evidence.median(ratios) if ratios else None

@@ -259,6 +259,9 @@ class DataRecorder(Recorder):
         if loader.batches <= INSPECTED_FIRST or loader.batches % INSPECTED_EVERY == 0:
             began = time.perf_counter()
             _inspect(loader, inputs, tensors)
+            for tensor in tensors[:MAX_TENSORS]:
+                if not tensor.is_floating_point() and tensor.dim() == 2 and on_host(tensor) is not None:
+                    self._samples.look_at_rows(loader, _array(tensor))
             self.watch.spent += time.perf_counter() - began
 
 

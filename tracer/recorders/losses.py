@@ -127,6 +127,8 @@ class LossRecorder(Recorder):
             use = self._uses[name, line] = self.watch.record.new(
                 LossUse, line=line, function=name, reduction=str(reduction), weighted=bool(weighted)
             )
+            if name in ("cross_entropy", "nll_loss"):
+                use.ignored = int(kwargs.get("ignore_index", -100))
         return use
 
     def _before(self, use: LossUse, prediction: torch.Tensor, target: torch.Tensor) -> None:
@@ -152,8 +154,20 @@ class LossRecorder(Recorder):
             use.classes = prediction.shape[1] if prediction.dim() > 1 else prediction.shape[0]
         if prediction.shape != target.shape and use.function in _ELEMENTWISE:
             use.broadcast += 1
+        if use.ignored is not None and not target.is_floating_point() and 0 < target.numel() <= CHECKED_ELEMENTS:
+            self._commonest(use, target.detach())
         if 0 < prediction.numel() <= CHECKED_ELEMENTS:
             self._measure(use, prediction.detach(), target.detach())
+
+    def _commonest(self, use: LossUse, target: torch.Tensor) -> None:
+        value = target.reshape(-1).mode().values
+        share = (target == value).float().mean()
+
+        def keep(values: list[float]) -> None:
+            use.common, use.common_share = round(values[0]), values[1]
+            self.watch.record.touch(use)
+
+        self.watch.numbers.later((value.float(), share), keep)
 
     def _measure(self, use: LossUse, x: torch.Tensor, target: torch.Tensor) -> None:
         with torch.no_grad():
