@@ -41,7 +41,8 @@ class StoppedTooEarly(Rule):
 
     ## What to do
 
-    Train on: more epochs, or a stop by patience on the validation loss.
+    Train on: more epochs, or a stop by patience on the validation loss, so that the end is decided by the curve and not
+    by the number of epochs that was guessed before.
     """
 
     code = "NN511"
