@@ -20,6 +20,7 @@ from .launch import Enough
 from .origin import Origin
 from .quiet import say
 from .recorders.data import DataRecorder
+from .recorders.dropout import DropoutRecorder
 from .recorders.gradients import GradientRecorder
 from .recorders.losses import LossRecorder
 from .recorders.metrics import MetricRecorder
@@ -71,6 +72,7 @@ class Tracer:
             MetricRecorder(self.watch),
             modules,
             LossRecorder(self.watch, modules),
+            DropoutRecorder(self.watch, modules),
             gradients,
             optimizers,
             ProcessRecorder(self.watch),

@@ -294,7 +294,7 @@ class Pass(Thing):
     """
 
     KIND = "pass"
-    LINES = ("line",)
+    LINES = ("line", "drop_line")
     module: int = 0
     line: Line | None = None
     training: bool = True
@@ -313,6 +313,9 @@ class Pass(Thing):
     """Calls, of those whose inputs have a digest, with a new view of less than half of a larger tensor as input."""
     consumed: int = 0
     """Calls whose output went into another outermost module as it was."""
+    drops: int = 0
+    drop_line: Line | None = None
+    """Calls of functional dropout in it that were not told the mode, and the line of the first."""
     first_step: int = 0
     last_step: int = 0
     inputs: list[str] = field(default_factory=list)

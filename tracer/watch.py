@@ -72,6 +72,8 @@ class Watch:
         self._seen_from = self._started
         self._notes: set[str] = set()
         self.after_step: list[Callable[[], None]] = []
+        self.functions: list[tuple[Any, str]] = []
+        """Patched functions of torch, which ``torch.jit.script`` must see as they were."""
 
     # ------------------------------------------------------------------ the clock
 
@@ -160,6 +162,11 @@ class Recorder:
         self.on = False
         while self._undo:
             self._undo.pop()()
+
+    def patch_function(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """:meth:`patch` a function that scripted code may call."""
+        self.patch(owner, name, make)
+        self.watch.functions.append((owner, name))
 
     def patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace ``owner.name`` by what ``make`` returns for the original, until :meth:`detach`."""

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class DropoutAlwaysOn(Rule):
@@ -39,6 +40,9 @@ class DropoutAlwaysOn(Rule):
     - Dropout outside of a forward pass (noise on inputs in a training loop) is not a layer.
     - `F.alpha_dropout` and `F.feature_alpha_dropout` are off by default.
 
+    In a run: functional dropout without the argument `training`, called at least 3 times inside a model that is in
+    evaluation mode; who writes `training=True` means it.
+
     ## What to do
 
     ```python
@@ -53,6 +57,7 @@ class DropoutAlwaysOn(Rule):
     points = (32,)
     severity = Severity.ERROR
     triggers = ("dropout", "dropout1d", "dropout2d", "dropout3d", "Dropout", "Dropout2d")
+    options = {"calls": 3}
 
     bad = [
         Example(
@@ -285,4 +290,22 @@ class DropoutAlwaysOn(Rule):
                 f"{fact}: `eval()` does not switch it off, and predictions stay random.",
                 advice,
                 evidence=[Hop("dropout in a forward pass", found.site)],
+            )
+
+    def watch(self, run: Run) -> Iterator[Finding]:
+        for found in run.passes:
+            if found.training or found.drops < self.number("calls"):
+                continue
+            module = run.of("module", found.module)
+            name = module.name if module is not None else "the model"
+            yield self.finding(
+                found.drop_line,
+                f"This dropout also drops in evaluation: it was called {found.drops} times while `{name}` was in "
+                "evaluation "
+                "mode, without being told so. Predictions are random, and scores lower than they need to be.",
+                "Pass the mode (`F.dropout(x, p, training=self.training)`), or use `nn.Dropout`.",
+                evidence=[
+                    Hop("dropped here", found.drop_line, f"{found.drops} calls"),
+                    Hop("evaluated here", found.line, f"{found.calls} passes in evaluation mode"),
+                ],
             )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer.knowledge import modules, training
 from ...analyzer.values import Data, Value, constant
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run, Stream
 
 
 class ExcessiveRegularization(Rule):
@@ -37,6 +39,10 @@ class ExcessiveRegularization(Rule):
     - Rates that are not literals are not judged.
     - Dropout *after* batch normalisation, or in another branch, is usual.
 
+    In a run: the same loss is computed in training and in evaluation, and over the last quarter of the run it is
+    30 % and 0.2 higher in training (options `ratio` and `gap`), with layers that behave differently there. Easier
+    evaluation data looks the same, so it is only likely.
+
     ## What to do
 
     Start without regularisation, then dropout of 0.1 to 0.5 and weight decay of 1e-5 to 1e-3.
@@ -47,7 +53,7 @@ class ExcessiveRegularization(Rule):
     points = (30,)
     severity = Severity.INFO
     triggers = ("Dropout", "dropout", "Dropout2d", "SGD", "Adam", "RMSprop")
-    options = {"dropout": 0.7, "weight_decay": 0.1}
+    options = {"dropout": 0.7, "weight_decay": 0.1, "ratio": 1.3, "gap": 0.2}
 
     bad = [
         Example(
@@ -208,9 +214,47 @@ class ExcessiveRegularization(Rule):
                         evidence=[Hop("the dropout", dropped.site), Hop("the normalisation", norm.site)],
                     )
 
+    def watch(self, run: Run) -> Iterator[Finding]:
+        """A training loss that stays above the evaluation loss: what is trained is not what is evaluated."""
+        if not any(module.train_dependent for module in run.modules):
+            return
+        for use in run.losses:
+            training = run.stream("loss", use.key)
+            if training is None or use.reduction != "mean":
+                continue
+            for other in run.losses:
+                held = run.stream("evaluated", other.key)
+                if held is None or other.function != use.function or other.reduction != "mean":
+                    continue
+                ours, theirs = _late(training), _late(held)
+                if (
+                    ours is None
+                    or theirs is None
+                    or ours < max(self.number("ratio") * theirs, theirs + self.number("gap"))
+                ):
+                    continue
+                yield self.finding(
+                    use.line,
+                    f"Over the last quarter of the run the training loss is {ours:.4g} on average and the evaluation "
+                    f"loss {theirs:.4g}: dropout and its like cost more in training than there is to gain.",
+                    "Lower the dropout rates, the augmentation or the weight decay, and see whether both fall.",
+                    evidence=[
+                        Hop("the training loss", use.line, f"{ours:.4g}"),
+                        Hop("the evaluation loss", other.line, f"{theirs:.4g}"),
+                    ],
+                    confidence=Confidence.LIKELY,
+                )
+                break
+
 
 def _dropped(value: Value) -> Data | None:
     """The dropout that a value comes from, with nothing but activations between."""
     while type(value) is Data and value.op in ("relu", "ReLU", "gelu", "GELU", "LeakyReLU", "leaky_relu"):
         value = value.inputs[0]
     return value if type(value) is Data and f"torch.nn.{value.op}" in modules.DROPOUTS else None
+
+
+def _late(stream: Stream) -> float | None:
+    """The mean over the last quarter; None for fewer than 40 values."""
+    values = [row[0] for row in list(stream.rows)[-len(stream.rows) // 4 :] if math.isfinite(row[0])]
+    return sum(values) / len(values) if len(values) >= 10 else None

@@ -62,20 +62,20 @@ class LossRecorder(Recorder):
     def attach(self) -> None:
         """Patch the functions; take the patches off while something is scripted."""
         for name in FUNCTIONS:
-            self.patch(F, name, functools.partial(self._wrapped, name))
+            self.patch_function(F, name, functools.partial(self._wrapped, name))
         self.patch(torch.jit, "script", self._scripted)
 
     def _scripted(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def script(*args: Any, **kwargs: Any) -> Any:
-            patched = {name: getattr(F, name) for name in FUNCTIONS}
-            for name, function in patched.items():
-                setattr(F, name, getattr(function, "__wrapped__", function))
+            patched = [(owner, name, getattr(owner, name)) for owner, name in self.watch.functions]
+            for owner, name, function in patched:
+                setattr(owner, name, getattr(function, "__wrapped__", function))
             try:
                 return original(*args, **kwargs)
             finally:
-                for name, function in patched.items():
-                    setattr(F, name, function)
+                for owner, name, function in patched:
+                    setattr(owner, name, function)
 
         return script
 
@@ -218,8 +218,7 @@ class LossRecorder(Recorder):
             if use.first is None:
                 use.first = values[0]
             use.last = values[0]
-            if training:
-                record.add("loss", use.key, (use.key,), step, array("f", values))
+            record.add("loss" if training else "evaluated", use.key, (use.key,), step, array("f", values))
 
         self.watch.numbers.later((result.detach(),), keep)
 

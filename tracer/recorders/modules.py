@@ -431,6 +431,11 @@ class ModuleRecorder(Recorder):
             self._activations.measure(module, thing, args, output)
         self.watch.spent += time.perf_counter() - began
 
+    @property
+    def current(self) -> Pass | None:
+        """The pass of an outermost module that is running."""
+        return self._pass
+
     def maker(self, tensor: torch.Tensor) -> int | None:
         """The module whose output this very tensor is, if it was seen."""
         found = self._outputs.get(id(tensor))
