@@ -29,8 +29,8 @@ class InputIgnored(Rule):
 
     ## How it is told apart from code that only looks alike
 
-    - Layers that get the same input for all samples (position tables, queries that are learned) had no differences
-      to lose: the layer before must have them.
+    - Layers that get the same input for all samples (a condition, positions, queries that are learned) had no
+      differences to lose: the layers before must have them, and none of the layers behind may have them again.
     - Pooling, gates and attention narrow differences, but do not remove them. Less than a hundred-thousandth must
       be left (rounding alone leaves a millionth of float32 numbers).
     - A batch of one sample has no differences and is not counted.
@@ -52,8 +52,11 @@ class InputIgnored(Rule):
         for layers in evidence.chains(run, whole=True).values():
             shares = [(module, _share(stream, int(self.number("looks")))) for module, stream in layers]
             known = [(module, share) for module, share in shares if share is not None]
-            for (before, had), (module, left) in pairwise(known):
+            for index, ((before, had), (module, left)) in enumerate(pairwise(known), 1):
                 if had <= self.number("before") or left >= self.number("left"):
+                    continue
+                # A layer on the side, of a condition or of queries, has the same input for all samples.
+                if any(share > 100 * self.number("left") for _, share in known[index:]):
                     continue
                 yield self.finding(
                     module.line,
