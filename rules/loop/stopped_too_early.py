@@ -62,7 +62,7 @@ class StoppedTooEarly(Rule):
             return
         losses = [row[0] for row in stream.rows]
         quarter = losses[-len(losses) // 4 :]
-        if len(quarter) < 40 or not all(map(math.isfinite, losses)):
+        if len(quarter) < 15 or not all(map(math.isfinite, losses)):
             return
         z = evidence.mann_kendall(quarter[:: max(1, len(quarter) // 400)])
         half = len(quarter) // 2

@@ -285,7 +285,7 @@ class LearningRateOutOfRange(Rule):
             if place is None or stream is None or ratio is None or (rates is not None and len(rates.rows) > 1):
                 continue
             losses = [row[0] for row in stream.rows if math.isfinite(row[0])]
-            if ratio > self.number("ratio") or ratio <= 0 or len(losses) < 60:
+            if ratio > self.number("ratio") or ratio <= 0 or len(losses) < 20:
                 continue
             third = len(losses) // 3
             first, last = evidence.moments(losses[:third])[0], evidence.moments(losses[-third:])[0]
