@@ -27,8 +27,7 @@ def judge(run: Run, rules: Sequence[Rule]) -> list[Finding]:
             finding = resolve(replace(finding, verdict="observed"), lambda line: place_of(run, line))
             place = finding.place
             found.setdefault((finding.code, place.filename, place.location.row), finding)
-    every = _explained(sorted(found.values(), key=lambda finding: finding.sort_key), symptoms)
-    return sorted(every, key=lambda finding: finding.sort_key)
+    return _explained(sorted(found.values(), key=lambda finding: finding.sort_key), symptoms)
 
 
 def _explained(findings: Sequence[Finding], symptoms: set[str]) -> list[Finding]:
@@ -52,7 +51,7 @@ def ranked(findings: Sequence[Finding]) -> list[Finding]:
             bool(f.explained_by),
             f.confidence is not Confidence.CERTAIN,
             severities.index(f.severity),
-            f.code[2],
+            f.code,  # the catalogue goes from the data to the processes: what comes first spoils what follows
             f.sort_key,
         ),
     )

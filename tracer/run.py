@@ -259,9 +259,8 @@ class LossUse(Thing):
     elements: int = 0
     ignored: int | None = None
     """``ignore_index`` of losses of classes."""
-    common: int | None = None
-    common_share: float = 0.0
-    """The class that most targets of a checked evaluation had, and its share of the last one."""
+    padded: dict[str, float] = field(default_factory=dict)
+    """Integer with which a loader fills up rows -> its share of the targets."""
     broadcast: int = 0
     integer_input: int = 0
     gradient_in_target_only: int = 0

@@ -40,7 +40,7 @@ class PaddingInLoss(Rule):
     pad on purpose. So the finding is only likely.
 
     In a run: rows of integers in a batch that end in one value at unequal places, where that value fills a fifth of
-    all positions, is the commonest target of the loss, and is not its `ignore_index`.
+    all positions, is as frequent among the targets of the loss, and is not its `ignore_index`.
 
     ## What to do
 
@@ -327,22 +327,21 @@ class PaddingInLoss(Rule):
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for use in run.losses:
-            if use.common is None or use.common == use.ignored or not use.with_graph or use.reduction == "none":
-                continue
-            if use.weighted or use.common_share < self.number("share"):
+            if not use.with_graph or use.reduction == "none" or use.weighted:
                 continue
             for loader in run.loaders:
-                filled = loader.padding.get(str(use.common), 0.0)
-                if not loader.trains or filled < self.number("share"):
+                value, filled = max(loader.padding.items(), key=lambda pair: pair[1], default=("", 0.0))
+                share = use.padded.get(value, 0.0)
+                if not loader.trains or min(filled, share) < self.number("share") or value == str(use.ignored):
                     continue
                 yield self.finding(
                     use.line,
-                    f"{use.common_share:.0%} of the targets of this loss are {use.common}, with which the rows of "
+                    f"{share:.0%} of the targets of this loss are {value}, with which the rows of "
                     f"a batch are filled up ({filled:.0%} of their positions): the network learns to predict padding.",
-                    f"`ignore_index={use.common}` in the loss, or a mask.",
+                    f"`ignore_index={value}` in the loss, or a mask.",
                     evidence=[
                         Hop("targets are taken for classes here", use.line, f"ignore_index={use.ignored}"),
-                        Hop("the batches are made here", loader.line, f"rows end in {use.common}"),
+                        Hop("the batches are made here", loader.line, f"rows end in {value}"),
                     ],
                     confidence=Confidence.LIKELY,
                 )

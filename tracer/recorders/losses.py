@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from array import array
 from collections.abc import Callable
@@ -21,6 +20,9 @@ from .modules import ModuleRecorder
 CHECKED_FIRST = 20
 MAX_USES = 512
 CHECKED_ELEMENTS = 1 << 20
+MAX_PADDINGS = 4
+SUM_TOLERANCE, LOG_TOLERANCE = 1e-3, 1e-2
+"""How far sums of probabilities may be from 1, and logarithms of them from 0."""
 _is_compiling = torch.compiler.is_dynamo_compiling
 
 FUNCTIONS = {
@@ -154,59 +156,47 @@ class LossRecorder(Recorder):
             use.classes = prediction.shape[1] if prediction.dim() > 1 else prediction.shape[0]
         if prediction.shape != target.shape and use.function in _ELEMENTWISE:
             use.broadcast += 1
-        if use.ignored is not None and not target.is_floating_point() and 0 < target.numel() <= CHECKED_ELEMENTS:
-            self._commonest(use, target.detach())
+        if use.ignored is not None and not target.is_floating_point() and target.numel():
+            self._count_padding(use, target.detach())
         if 0 < prediction.numel() <= CHECKED_ELEMENTS:
             self._measure(use, prediction.detach(), target.detach())
 
-    def _commonest(self, use: LossUse, target: torch.Tensor) -> None:
-        value = target.reshape(-1).mode().values
-        share = (target == value).float().mean()
+    def _count_padding(self, use: LossUse, target: torch.Tensor) -> None:
+        """The share of targets that equal what the rows of a loader's batches are filled up with."""
+        names = {name for loader in self.watch.run.loaders for name in loader.padding}
+        for name in sorted(names)[:MAX_PADDINGS]:
 
-        def keep(values: list[float]) -> None:
-            use.common, use.common_share = round(values[0]), values[1]
-            self.watch.record.touch(use)
+            def keep(values: list[float], name: str = name) -> None:
+                use.padded[name] = values[0]
+                self.watch.record.touch(use)
 
-        self.watch.numbers.later((value.float(), share), keep)
+            self.watch.numbers.later(((target == int(name)).float().mean(),), keep)
 
     def _measure(self, use: LossUse, x: torch.Tensor, target: torch.Tensor) -> None:
         with torch.no_grad():
             if x.dtype in (torch.float16, torch.bfloat16):
                 x = x.float()
             low, high = torch.aminmax(x)
-            numbers = [low, high]
-            rows = x.dim() > 1 and use.function in ("cross_entropy", "nll_loss", "kl_div")
-            if rows:
+            numbers = {"low": low, "high": high}
+            if x.dim() > 1 and use.function in ("cross_entropy", "nll_loss", "kl_div"):
                 axis = -1 if use.function == "kl_div" else 1
-                numbers += [(x.sum(axis) - 1).abs().amax(), torch.logsumexp(x, axis).abs().amax()]
-                batch = x.dim() == 2 and len(x) > 1
-                columns = [(x.sum(0) - 1).abs().amax(), torch.logsumexp(x, 0).abs().amax()]
-                numbers += columns if batch else [low.new_tensor(math.inf)] * 2
+                numbers["row"] = (x.sum(axis) - 1).abs().amax()
+                numbers["log row"] = torch.logsumexp(x, axis).abs().amax()
+                if x.dim() == 2 and len(x) > 1:
+                    numbers["column"] = (x.sum(0) - 1).abs().amax()
+                    numbers["log column"] = torch.logsumexp(x, 0).abs().amax()
                 if target.shape == x.shape and target.is_floating_point() and use.function != "kl_div":
-                    numbers.append((target.sum(1) - 1).abs().amax())
+                    numbers["target row"] = (target.sum(1) - 1).abs().amax()
             elif target.is_floating_point() and target.numel() > 1:
-                numbers += [target.std(), *torch.aminmax(target)]
-        size = x.numel()
+                numbers["deviation"] = target.std()
+                numbers["target low"], numbers["target high"] = torch.aminmax(target)
+        names, size = tuple(numbers), x.numel()
 
         def keep(values: list[float]) -> None:
-            least, most = values[:2]
-            use.low, use.high = min(use.low, least), max(use.high, most)
-            use.elements += size
-            use.positive += most > 1e-6
-            use.within_unit += least >= 0 and most <= 1
-            use.outside_unit += least < 0 or most > 1
-            if rows:
-                tolerance = 1e-3
-                use.probabilities += least >= 0 and values[2] < tolerance
-                use.log_probabilities += values[3] < 1e-2
-                use.by_column += (least >= 0 and values[4] < tolerance) or values[5] < 1e-2
-                use.several += len(values) > 6 and values[6] > 0.01
-            elif len(values) > 2:
-                use.target_deviation = values[2]
-                use.target_low, use.target_high = min(use.target_low, values[3]), max(use.target_high, values[4])
+            _learn(use, dict(zip(names, values, strict=True)), size)
             self.watch.record.touch(use)
 
-        self.watch.numbers.later(numbers, keep)
+        self.watch.numbers.later(list(numbers.values()), keep)
 
     def _after(self, use: LossUse, result: torch.Tensor) -> None:
         if not self.watch.light or result.numel() != 1:
@@ -221,6 +211,27 @@ class LossRecorder(Recorder):
             record.add("loss" if training else "evaluated", use.key, (use.key,), step, array("f", values))
 
         self.watch.numbers.later((result.detach(),), keep)
+
+
+def _learn(use: LossUse, seen: dict[str, float], size: int) -> None:
+    """Take over what one evaluation showed."""
+    least, most = seen["low"], seen["high"]
+    use.low, use.high = min(use.low, least), max(use.high, most)
+    use.elements += size
+    use.positive += most > 1e-6
+    use.within_unit += least >= 0 and most <= 1
+    use.outside_unit += least < 0 or most > 1
+    if "row" in seen:
+        use.probabilities += least >= 0 and seen["row"] < SUM_TOLERANCE
+        use.log_probabilities += seen["log row"] < LOG_TOLERANCE
+    if "column" in seen:
+        use.by_column += (least >= 0 and seen["column"] < SUM_TOLERANCE) or seen["log column"] < LOG_TOLERANCE
+    if "target row" in seen:
+        use.several += seen["target row"] > LOG_TOLERANCE
+    if "deviation" in seen:
+        use.target_deviation = seen["deviation"]
+        use.target_low = min(use.target_low, seen["target low"])
+        use.target_high = max(use.target_high, seen["target high"])
 
 
 _ELEMENTWISE = frozenset(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"))

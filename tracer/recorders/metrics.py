@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import sys
 from array import array
@@ -32,7 +31,10 @@ LOGGERS: tuple[tuple[str, str, str], ...] = (
     ("mlflow", "", "log_metric"),
     ("mlflow", "", "log_metrics"),
 )
-"""Module, class (none for a function of the module) and function; ``_VALUES`` says where the numbers are."""
+"""Module, class (none for a function of the module) and function."""
+
+
+_OURS = "__logged_by_nnaudit__"
 
 
 class MetricRecorder(Recorder):
@@ -41,7 +43,6 @@ class MetricRecorder(Recorder):
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
         self._metrics: dict[str, Metric] = {}
-        self._found: set[int] = set()
         self._inside = False
 
     def attach(self) -> None:
@@ -55,13 +56,11 @@ class MetricRecorder(Recorder):
             self._search()
 
     def _search(self) -> None:
-        for index, (module, cls, name) in enumerate(LOGGERS):
-            if index in self._found or module not in sys.modules:
-                continue
-            owner: Any = importlib.import_module(module)
+        for module, cls, name in LOGGERS:
+            owner: Any = sys.modules.get(module)
             owner = getattr(owner, cls, None) if cls else owner
-            if owner is not None and name in vars(owner):
-                self._found.add(index)
+            # wandb.init puts another function in the place of wandb.log: that one is wrapped, too.
+            if owner is not None and name in vars(owner) and not hasattr(vars(owner)[name], _OURS):
                 self.patch(owner, name, functools.partial(self._wrapped, name))
 
     def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,6 +77,7 @@ class MetricRecorder(Recorder):
             finally:
                 self._inside = outer
 
+        setattr(log, _OURS, True)
         return log
 
     def _keep(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
