@@ -142,6 +142,8 @@ class Module(Thing):
     """Position in the first forward pass that it ran in."""
     input_shape: str = ""
     output_shape: str = ""
+    input_sizes: list[int] = field(default_factory=list)
+    """The shape of its first argument in the first call."""
     batch_first: bool | None = None
     """Where a recurrent layer expects the batch; None for others."""
     given_state: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -322,9 +321,9 @@ class SwappedAxes(Rule):
 
     def watch(self, run: Run) -> Iterator[Finding]:
         for module in run.modules:
-            sizes = [int(n) for n in re.findall(r"\d+", module.input_shape)]
+            sizes = module.input_sizes
             first = module.class_name == "Conv2d" and run.stream("input", module.key) is not None
-            if not first or len(sizes) != 4 or module.input_shape.count("(") > 1:
+            if not first or len(sizes) != 4:
                 continue
             _, channels, height, width = sizes
             if width not in (1, 3, 4) or channels != height or channels <= 2 * width:

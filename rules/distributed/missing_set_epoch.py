@@ -378,8 +378,7 @@ class MissingSetEpoch(Rule):
             yield self.finding(
                 loader.line,
                 f"All {len(orders)} epochs gave the samples in the same order: the DistributedSampler was never told "
-                "the "
-                "number of the epoch, or does not shuffle.",
+                "the number of the epoch, or does not shuffle.",
                 "Call `sampler.set_epoch(epoch)` at the beginning of each epoch.",
                 evidence=[Hop("training reads the samples here", loader.read_at, f"{len(orders)} equal epochs")],
             )

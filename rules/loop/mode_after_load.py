@@ -373,8 +373,7 @@ class ModeAfterLoad(Rule):
                 load.line,
                 f"None of the {load.given} weights that are loaded here has the name of one of the {load.wanted} that "
                 f"{load.module} has (`{load.example}` against `{load.expected}`): nothing was loaded, and "
-                "`strict=False` "
-                "hid it.",
+                "`strict=False` hid it.",
                 "Bring the names in line (mostly a prefix such as `module.`), and look at `missing_keys` of the "
                 "result.",
                 evidence=[Hop("loaded here", load.line, f"0 of {load.given} names match")],

@@ -74,8 +74,7 @@ class StoppedTooEarly(Rule):
         yield self.finding(
             place.line,
             f"The loss was still falling when the training ended: from {before:.4g} to {after:.4g} over the last "
-            "quarter "
-            f"of {stepped[0].steps} steps (Mann-Kendall z = {z:.1f}).",
+            f"quarter of {stepped[0].steps} steps (Mann-Kendall z = {z:.1f}).",
             "Train on: more epochs, or a stop by patience on the validation loss.",
             evidence=[Hop("the loss is differentiated here", place.line, f"{losses[0]:.4g} -> {losses[-1]:.4g}")],
             confidence=Confidence.LIKELY,

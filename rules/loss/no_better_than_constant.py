@@ -80,8 +80,7 @@ class NoBetterThanConstant(Rule):
             use.line,
             f"The loss fell from {early:.4g} to {mean:.4g} over the last third of {run.steps} steps, and always giving "
             f"the frequencies of the {len(loader.labels)} classes costs {constant:.4g}: the network has learned "
-            "nothing "
-            "from its input.",
+            "nothing from its input.",
             "Check that inputs and labels belong together and that the loss reaches the first layers; let the network "
             "learn ten samples by heart.",
             evidence=[

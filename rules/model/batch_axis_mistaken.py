@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -334,21 +333,18 @@ class BatchAxisMistaken(Rule):
     def watch(self, run: Run) -> Iterator[Finding]:
         batches = {(x.batch_size, x.shape[1]): x for x in run.loaders if len(x.shape) == 3}
         for module in run.modules:
-            sizes = [int(n) for n in re.findall(r"\d+", module.input_shape.split(")")[0])]
+            sizes = module.input_sizes
             if module.batch_first is not False or len(sizes) != 3 or sizes[0] == sizes[1]:
                 continue
             loader = batches.get((sizes[0], sizes[1]))
-            loader = loader or next(
-                (x for x in run.loaders if x.batch_size == sizes[0] and x.shape[1:2] == sizes[1:2]), None
-            )
             if loader is None or module.line is None:
                 continue
             yield self.finding(
                 module.line,
-                f"`{module.name}` gets {module.input_shape.split(')')[0]}), batches as the loader gives them, and "
-                "takes the "
-                f"first axis for time: it runs over the {sizes[0]} samples as if they were steps, and its state leaks "
-                "from sample to sample.",
+                f"`{module.name}` gets {module.input_shape}, batches as the loader "
+                "gives them, and takes the first axis "
+                f"for time: it runs over the {sizes[0]} samples as if they were steps, and its state leaks from sample "
+                "to sample.",
                 "Make it with `batch_first=True`, or bring the time to the front.",
                 evidence=[
                     Hop("it is made here", module.line, "batch_first=False"),

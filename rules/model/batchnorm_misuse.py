@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -306,8 +305,8 @@ class BatchNormMisuse(Rule):
             return
         trained = {found.module for found in run.passes if found.used and found.training}
         for module in run.modules:
-            sizes = re.findall(r"\d+", module.input_shape)
-            if not module.class_name.startswith("BatchNorm") or not module.train_dependent or sizes[:1] != ["1"]:
+            sizes = module.input_sizes
+            if not module.class_name.startswith("BatchNorm") or not module.train_dependent or sizes[:1] != [1]:
                 continue
             if evidence.root_of(module) not in trained or module.line is None:
                 continue

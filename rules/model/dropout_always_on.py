@@ -301,8 +301,8 @@ class DropoutAlwaysOn(Rule):
             yield self.finding(
                 found.drop_line,
                 f"This dropout also drops in evaluation: it was called {found.drops} times while `{name}` was in "
-                "evaluation "
-                "mode, without being told so. Predictions are random, and scores lower than they need to be.",
+                "evaluation mode, without being told so. Predictions are random, and "
+                "scores lower than they need to be.",
                 "Pass the mode (`F.dropout(x, p, training=self.training)`), or use `nn.Dropout`.",
                 evidence=[
                     Hop("dropped here", found.drop_line, f"{found.drops} calls"),

@@ -391,8 +391,7 @@ class LayerCreatedInForward(Rule):
                 line,
                 f"{len(layers)} different {layers[0].class_name} layers were made on this line while "
                 f"`{root.name if root is not None else 'the model'}` ran: each has new random weights, no optimizer "
-                "gets "
-                "them, and they are thrown away.",
+                "gets them, and they are thrown away.",
                 "Make the layer once, in `__init__`, and call it here.",
                 evidence=[Hop("made anew in each pass", line, f"{len(layers)} layers so far")],
             )

@@ -270,10 +270,8 @@ class PoorInitialization(Rule):
             yield self.finding(
                 sizes[0][0].line,
                 f"Before the first step the activations {word} from {first:.3g} in `{sizes[0][0].name}` to {last:.3g} "
-                "in "
-                f"`{sizes[-1][0].name}`, by a factor of {each:.2g} a layer over {len(sizes)} layers: the gradients do "
-                "the "
-                "same on their way back.",
+                f"in `{sizes[-1][0].name}`, by a factor of {each:.2g} a layer over {len(sizes)} layers: the gradients "
+                "do the same on their way back.",
                 "Initialise with `nn.init.kaiming_normal_` (ReLU) or `nn.init.xavier_normal_` (tanh), or normalise "
                 "between the layers.",
                 evidence=[Hop(f"`{m.name}`", m.line, f"deviation {size:.2g}") for m, size in sizes[:8]],

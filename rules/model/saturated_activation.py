@@ -65,8 +65,7 @@ class SaturatedActivation(Rule):
                 module.line,
                 f"`{module.name}` is saturated: the mean slope of its {module.class_name} is at most "
                 f"{max(slopes):.2g} of at most {full:g} in {len(slopes)} looks from the first step on. The layers "
-                "before it "
-                "get next to no gradient.",
+                "before it get next to no gradient.",
                 "Scale what goes into it (inputs, initial weights, a normalisation before it), or use ReLU or GELU.",
                 evidence=[
                     Hop(f"`{module.name}`", module.line, f"slope {slopes[0]:.2g} at first, {slopes[-1]:.2g} at last")

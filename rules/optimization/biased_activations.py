@@ -54,8 +54,7 @@ class BiasedActivations(Rule):
                 yield self.finding(
                     module.line,
                     f"The outputs of `{module.name}` have a mean of {ratio:.0f} deviations and more: what comes behind "
-                    "sees "
-                    "nearly the same numbers for every sample.",
+                    "sees nearly the same numbers for every sample.",
                     "Scale the inputs to mean 0, normalise, and initialise biases with zero.",
                     evidence=[Hop(f"`{module.name}`", module.line, f"mean {stream.rows[-1][1]:.3g}")],
                     confidence=Confidence.LIKELY,

@@ -297,8 +297,7 @@ class LearningRateOutOfRange(Rule):
             yield self.finding(
                 optimizer.line,
                 f"The learning rate of {rate:.3g} is far too low here: a step changes the weights by {ratio:.1g} of "
-                "their "
-                f"size (a thousandth is usual), and in {optimizer.steps} steps the loss went from {first:.4g} to "
+                f"their size (a thousandth is usual), and in {optimizer.steps} steps the loss went from {first:.4g} to "
                 f"{last:.4g}.",
                 f"Try {rate * 10:.1g}, {rate * 100:.1g} and {rate * 1000:.1g}.",
                 evidence=[

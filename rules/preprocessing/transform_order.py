@@ -392,8 +392,7 @@ class TransformOrder(Rule):
             yield self.finding(
                 loader.line,
                 f"All pixels lie between {loader.minimum:.2g} and {loader.maximum:.2g}: they were divided by 255 "
-                "twice, "
-                "and the image is next to black.",
+                "twice, and the image is next to black.",
                 "`ToTensor` scales bytes to 0..1 by itself: leave the other division out.",
                 evidence=[Hop("the images are read here", loader.read_at, f"{loader.inspected} batches looked at")],
             )

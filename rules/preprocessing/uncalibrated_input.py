@@ -364,8 +364,7 @@ class UncalibratedInput(Rule):
             yield self.finding(
                 module.line,
                 f"The first layer, `{module.name}`, gets inputs with mean {mean:.3g} and deviation {deviation:.3g}: "
-                "far "
-                "from zero and one, for which layers are initialised. Its gradients and outputs are as far off.",
+                "far from zero and one, for which layers are initialised. Its gradients and outputs are as far off.",
                 "Subtract the mean and divide by the deviation of the training data (`transforms.Normalize`, a "
                 "scaler), or divide images by 255.",
                 evidence=[Hop(f"`{module.name}` is the first layer", module.line, f"{len(rows)} batches looked at")],

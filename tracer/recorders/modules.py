@@ -423,6 +423,7 @@ class ModuleRecorder(Recorder):
             root.order += 1
             thing.order = root.order
         if not thing.output_shape:
+            thing.input_sizes = list(args[0].shape) if args and isinstance(args[0], torch.Tensor) else []
             thing.input_shape, thing.output_shape = _shape_text(_shapes(args)), _shape_text(_shapes(output))
         self.watch.record.touch(thing)
         for tensor in _tensors(output):
