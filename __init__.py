@@ -17,9 +17,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .analyzer.result import ScanResult
     from .interfaces.trace import Tracing
+    from .tracer.probes.api import (
+        Inconclusive,
+        assert_connected,
+        assert_gradients_correct,
+        assert_loss_at_chance,
+        assert_no_crosstalk,
+        assert_overfits,
+        assert_shapes_flow,
+        probe,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "scan", "trace"]
+__all__ = [
+    "Inconclusive",
+    "__version__",
+    "assert_connected",
+    "assert_gradients_correct",
+    "assert_loss_at_chance",
+    "assert_no_crosstalk",
+    "assert_overfits",
+    "assert_shapes_flow",
+    "probe",
+    "scan",
+    "trace",
+]
 
 _PathLike = str | os.PathLike[str]
 
@@ -107,3 +129,12 @@ def trace(
     if problems:
         raise ValueError("; ".join(map(str, problems)))
     return tracing.Tracing(judge, None if run_dir is None else Path(run_dir), quiet, every=every, find_nan=find_nan)
+
+
+def __getattr__(name: str) -> object:
+    """The experiments need torch, so they are imported when they are asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .tracer.probes import api
+
+    return getattr(api, name)

@@ -18,6 +18,7 @@ import click
 
 from .. import __version__
 from ..reports import FORMATS, TEXT_FORMATS
+from ..tracer.probes.names import PROBES
 
 if TYPE_CHECKING:
     from ..rules.rule import Rule
@@ -272,6 +273,11 @@ def _plain(text: str) -> str:
     return one_line(text)
 
 
+def _clean(text: str) -> str:
+    """Lines without anything that a terminal would obey."""
+    return "".join(character for character in text if character.isprintable() or character == "\n")
+
+
 def _colored(stream: Any) -> bool:
     """Colour only on a terminal, and never against https://no-color.org."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and _is_terminal(stream)
@@ -332,7 +338,50 @@ class _Bar:
             self._shown.stop()
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class _Trace(click.Command):
+    """``--probe`` may stand alone: what follows it is a name of an experiment only if it is one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, with the usual experiments where none are named."""
+        for place, text in enumerate(args):
+            if text == "--":
+                break
+            if text == "--probe" and not (place + 1 < len(args) and _is_probe(args[place + 1])):
+                args = [*args[:place], "--probe=usual", *args[place + 1 :]]
+                break
+            if not text.startswith("-") and (not place or args[place - 1] not in _VALUED):
+                break  # the script: what follows is its own
+        return super().parse_args(ctx, args)
+
+
+_VALUED = frozenset("--steps --every --run-dir --probe --probe-budget --select --ignore --extend-select".split()) | {
+    "--min-confidence",
+    "--config",
+    "--output-format",
+    "--output-file",
+    "-m",
+}
+
+
+def _is_probe(text: str) -> bool:
+    return all(name in (*PROBES, "all", "usual") for name in text.split(","))
+
+
+def _probes(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The names of the experiments; "" is none."""
+    if not value:
+        return ()
+    names = value.split(",")
+    unknown = [name for name in names if name not in (*PROBES, "all", "usual")]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is no experiment; there are: {', '.join(PROBES)}, all")
+    if "all" in names:
+        return tuple(PROBES)
+    usual = [name for name, optional in PROBES.items() if not optional] if "usual" in names else []
+    return tuple(dict.fromkeys([*usual, *(name for name in names if name != "usual")]))
+
+
+@cli.command(cls=_Trace, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("-m", "as_module", is_flag=True, help="SCRIPT is a module or package, as for python -m.")
@@ -341,6 +390,25 @@ class _Bar:
 @click.option("--run-dir", type=click.Path(file_okay=False), help="Record the run there; default: nnaudit_runs/...")
 @click.option("--eager", is_flag=True, help="Switch torch.compile off, so that activations can be seen.")
 @click.option("--find-nan", is_flag=True, help="Wait for every loss on accelerators, to catch the first bad number.")
+@click.option(
+    "--probe",
+    "probes",
+    callback=_probes,
+    metavar="[NAME,...|all]",
+    help="Make experiments on copies of the training before its first step: "
+    + ", ".join(name for name, optional in PROBES.items() if not optional)
+    + "; with all also "
+    + (", ".join(name for name, optional in PROBES.items() if optional) or "none")
+    + ".",
+)
+@click.option(
+    "--probe-budget",
+    type=click.FloatRange(1),
+    default=20,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for all experiments together.",
+)
 @_selection_options
 def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
     """Run SCRIPT as Python would, and watch what it trains; nothing in the script needs to change.
@@ -355,8 +423,9 @@ def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
 
 @cli.command()
 @click.argument("run", required=False, type=click.Path())
+@click.option("--probes", is_flag=True, help="Show every experiment, and the shapes that flow through the model.")
 @_selection_options
-def report(run: str | None, output_format: str, output_file: str | None, **options: Any) -> int:
+def report(run: str | None, output_format: str, output_file: str | None, probes: bool, **options: Any) -> int:
     """Judge a recorded RUN (a folder; default: the latest below nnaudit_runs) again."""
     from pathlib import Path
 
@@ -370,6 +439,10 @@ def report(run: str | None, output_format: str, output_file: str | None, **optio
         judgement = tracing.report(Path(run) if run else tracing.latest_run(), judge)
     except NotARecord as error:
         raise click.ClickException(str(error)) from None
+    if probes:
+        from ..reports.experiments import table
+
+        _write(_clean(table(judgement.run)), None)
     color = output_file is None and _colored(sys.stdout)
     written = _write(judgement.text(output_format, color=color), output_file)
     if problems or not written:

@@ -27,7 +27,7 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     """Run it under the tracer, print the verdict, and return the exit status.
 
     ``options`` are those of the command line: as_module, steps, every, run_dir, eager, find_nan,
-    output_format, output_file, exit_zero.
+    probes, probe_budget, output_format, output_file, exit_zero.
     """
     if options["eager"]:
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
@@ -108,7 +108,15 @@ class _Attached:
     ) -> Tracer:
         from ..tracer.attach import Settings, Tracer
 
-        settings = Settings(run_dir, options["steps"], options["every"], options["find_nan"], command)
+        settings = Settings(
+            run_dir,
+            options["steps"],
+            options["every"],
+            options["find_nan"],
+            options["probes"],
+            options["probe_budget"],
+            command,
+        )
         return Tracer(settings, live).attach()
 
     def detach(self) -> Run | None:

@@ -101,7 +101,7 @@ def prepare(wanted: Wanted, folder: Path) -> tuple[Judge, list[Problem]]:
     config, wrong = configure(wanted, [folder])
     known = discover()
     problems = [*config.problems, *wrong, *select.problems(known, config)]
-    rules = [rule for rule in select.select_rules(known, config) if rule.watches()]
+    rules = [rule for rule in select.select_rules(known, config) if rule.watches() or rule.probes()]
     return Judge(rules, config), problems
 
 

@@ -70,7 +70,9 @@ def rule_dict(rule: type[Rule] | Rule) -> dict[str, Any]:
         "points": list(rule.points),
         "severity": rule.severity.value,
         "group": group_of(rule),
-        "detectors": [name for name, has in (("scan", rule.scans()), ("watch", rule.watches())) if has],
+        "detectors": [
+            name for name, has in (("scan", rule.scans()), ("watch", rule.watches()), ("probe", rule.probes())) if has
+        ],
         "summary": summary(rule),
         "options": dict(rule.options),
     }

@@ -9,7 +9,7 @@ from .catalogue import markdown
 from .checklist import POINTS
 from .model import group_of, rule_dict
 
-SOURCES = {"scan": "source", "watch": "run"}
+SOURCES = {"scan": "source", "watch": "run", "probe": "experiment"}
 INDEX = "README.md"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ..rules.finding import Finding, Line
 from ..tracer.judge import ranked
 from ..tracer.run import Loader, Run, Series
+from .experiments import screen
 from .summary import count
 from .text import Style
 
@@ -27,6 +28,7 @@ def verdict(run: Run, findings: Sequence[Finding], hidden_likely: int, record: s
         *(("loss", text) for text in _losses(run)),
         *(("metric", text) for text in _metrics(run)),
         *(("optimizer", text) for text in _optimizers(run)),
+        *screen(run),
         ("found", _found(findings, hidden_likely)),
         *(("first", text) for text in _first(findings)),
         *(("not seen", ESCAPES.sub(" ", note.text)) for note in run.notes),

@@ -1,8 +1,8 @@
 """The base of every rule: one class, one training problem, one documentation page.
 
 A concrete rule overrides :meth:`Rule.scan` (from the source), :meth:`Rule.watch` (from a recorded
-run), or both. Its docstring is its page; its ``bad`` and ``good`` examples are documentation and
-tests at once.
+run), :meth:`Rule.probe` (from experiments that were made in it), or several of them. Its docstring is its
+page; its ``bad`` and ``good`` examples are documentation and tests at once.
 """
 
 from __future__ import annotations
@@ -87,6 +87,10 @@ class Rule:
         """Findings that a recorded run shows: recorded numbers only, no torch. No detector by default."""
         return iter(())
 
+    def probe(self, run: Run) -> Iterator[Finding]:
+        """Findings that the experiments of a run show (``run.probes`` and what they left). No detector by default."""
+        return iter(())
+
     @classmethod
     def scans(cls) -> bool:
         """Whether the rule judges source."""
@@ -96,6 +100,11 @@ class Rule:
     def watches(cls) -> bool:
         """Whether the rule judges runs."""
         return cls.watch is not Rule.watch
+
+    @classmethod
+    def probes(cls) -> bool:
+        """Whether the rule judges experiments."""
+        return cls.probe is not Rule.probe
 
     def number(self, option: str) -> float:
         """A setting that is a number."""

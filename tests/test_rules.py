@@ -67,7 +67,7 @@ def test_shape(rule: type[Rule]) -> None:
     assert rule.points or rule.code == "NN805"  # what a file may do when it is loaded is no point of the checklist
     assert set(rule.points) <= set(range(1, 38))
     assert isinstance(rule.severity, Severity)
-    assert rule.scans() or rule.watches()
+    assert rule.scans() or rule.watches() or rule.probes()
     assert bool(rule.triggers) == rule.scans()
     assert all(trigger.isidentifier() for trigger in rule.triggers)
 

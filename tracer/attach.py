@@ -18,6 +18,7 @@ import torch
 from ..rules.finding import Line
 from .launch import Enough
 from .origin import Origin
+from .probes.experiments import BUDGET, Prober
 from .quiet import say
 from .recorders.data import DataRecorder
 from .recorders.dropout import DropoutRecorder
@@ -39,12 +40,17 @@ JUDGE_EVERY = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How to watch: ``steps`` optimizer steps at most, close looks ``every`` so many of them (None: by cost)."""
+    """How to watch: ``steps`` optimizer steps at most, close looks ``every`` so many of them (None: by cost).
+
+    ``probes`` are the experiments to make, for at most ``probe_budget`` seconds.
+    """
 
     run_dir: Path | None = None
     steps: int | None = None
     every: int | None = None
     find_nan: bool = False
+    probes: Sequence[str] = ()
+    probe_budget: float = BUDGET
     arguments: Sequence[str] = ()
 
 
@@ -80,6 +86,8 @@ class Tracer:
         ]
         self.origin = Origin(self.watch, modules)
         gradients.examine = self.origin.examine
+        if settings.probes:
+            gradients.probe = Prober(self.watch, modules, optimizers, settings.probes, settings.probe_budget)
         self.watch.after_step.append(self._stepped)
         self._pid = os.getpid()
         self.record.run.meta.update(

@@ -22,6 +22,18 @@ OF_CLASSES = (
 )
 """Losses that compare a sample with its class."""
 
+VIEWS = frozenset("view reshape flatten unflatten view_as reshape_as unsafe_view".split())
+"""Functions that give a tensor another shape and leave its numbers in their order."""
+OVER_TIME = {
+    "lstm": "an LSTM",
+    "gru": "a GRU",
+    "rnn_tanh": "a recurrent layer",
+    "rnn_relu": "a recurrent layer",
+    "multi_head_attention_forward": "attention",
+    "scaled_dot_product_attention": "attention",
+}
+"""Functions that join the steps of a sequence."""
+
 REFUSED = "does not require grad"
 """What torch says when ``backward`` is called on a tensor without a graph."""
 
@@ -91,6 +103,11 @@ def chains(run: Run, whole: bool = False) -> dict[int, list[tuple[Module, Stream
         root: sorted(layers, key=lambda layer: layer[0].order)[: None if whole else -1]
         for root, layers in found.items()
     }
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """``32×10``."""
+    return "×".join(map(str, sizes)) or "a scalar"
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

@@ -23,10 +23,12 @@ def judge(run: Run, rules: Sequence[Rule]) -> list[Finding]:
     found: dict[tuple[str, str, int], Finding] = {}
     symptoms = {rule.code for rule in rules if rule.symptom}
     for rule in rules:
-        for finding in rule.watch(run):
+        for finding in (*rule.watch(run), *(rule.probe(run) if run.probes else ())):
             finding = resolve(replace(finding, verdict="observed"), lambda line: place_of(run, line))
-            place = finding.place
-            found.setdefault((finding.code, place.filename, place.location.row), finding)
+            key = (finding.code, finding.place.filename, finding.place.location.row)
+            known = found.get(key)
+            if known is None or (known.confidence, finding.confidence) == (Confidence.LIKELY, Confidence.CERTAIN):
+                found[key] = finding  # what a run only suggests, an experiment may prove
     return _explained(sorted(found.values(), key=lambda finding: finding.sort_key), symptoms)
 
 

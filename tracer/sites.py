@@ -81,6 +81,10 @@ class Sites:
         """Whether a file is neither torch's, ours, nor an installed library's."""
         return self._kind(file) == _USER
 
+    def is_skipped(self, file: str) -> bool:
+        """Whether a file is torch's or ours."""
+        return self._kind(file) == _OURS
+
     def _kind(self, file: str) -> int:
         if is_ours(file):
             return _OURS

@@ -96,9 +96,13 @@ class Record:
 
     def new(self, kind: type[Any], **values: Any) -> Any:
         """A new noun."""
+        return self.adopt(kind(0, **values))
+
+    def adopt(self, thing: Any) -> Any:
+        """Take in a noun that was made elsewhere, under a key of its own."""
         self._next += 1
-        thing = kind(self._next, **values)
-        self.run.things[kind.KIND][thing.key] = thing
+        thing.key = self._next
+        self.run.things[thing.KIND][thing.key] = thing
         self.touch(thing)
         return thing
 
@@ -168,7 +172,7 @@ class Record:
             kind, key = self._dirty.pop()
             thing = self.run.things[kind][key]
             try:
-                rows.append((kind, key, json.dumps(_encode(thing), separators=(",", ":"))))
+                rows.append((kind, key, json.dumps(encode(thing), separators=(",", ":"))))
             except RuntimeError:  # the script's thread is just changing it
                 changing.append((kind, key))
                 continue
@@ -239,7 +243,8 @@ def _create(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _encode(thing: Thing) -> dict[str, Any]:
+def encode(thing: Thing) -> dict[str, Any]:
+    """A noun as JSON takes it."""
     data = {name: getattr(thing, name) for name in _FIELDS[thing.KIND]}
     if "epochs" in data:
         data["epochs"] = [asdict(epoch) for epoch in data["epochs"]]
@@ -294,7 +299,7 @@ def _read(database: sqlite3.Connection) -> Run:
     run.finished = bool(run.meta.get("finished"))
     for kind, key, data in database.execute("SELECT kind, key, data FROM thing ORDER BY key"):
         if kind in _KIND:
-            run.things[kind][key] = _decode(kind, json.loads(data))
+            run.things[kind][key] = decode(kind, json.loads(data))
     numbers: dict[int, Stream] = {}
     for number, name, owner, layout in database.execute("SELECT id, name, owner, layout FROM stream"):
         numbers[number] = run.streams[name, owner] = Stream(name, owner, json.loads(layout))
@@ -308,7 +313,8 @@ def _read(database: sqlite3.Connection) -> Run:
     return run
 
 
-def _decode(kind: str, data: dict[str, Any]) -> Thing:
+def decode(kind: str, data: dict[str, Any]) -> Thing:
+    """The noun of that kind that :func:`encode` made this of."""
     cls = _KIND[kind]
     known = _FIELDS[kind]
     values = {name: value for name, value in data.items() if name in known}

@@ -71,6 +71,8 @@ class Watch:
         self._spent_before = 0.0
         self._seen_from = self._started
         self._notes: set[str] = set()
+        self.moment: Callable[[str], None] | None = None
+        """Told of a batch, a clearing of gradients, and an outermost forward pass, as long as somebody listens."""
         self.after_step: list[Callable[[], None]] = []
         self.functions: list[tuple[Any, str]] = []
         """Patched functions of torch, which ``torch.jit.script`` must see as they were."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import gradients
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class FaultyCustomLoss(Rule):
@@ -33,6 +34,11 @@ class FaultyCustomLoss(Rule):
     - `backward(gradient)` is told what to start from.
     - A tensor of a single element may be backpropagated, whatever its shape: there must be a batch of a loader in it,
       or a known axis longer than one, and nothing but element-wise operations behind it.
+
+    In an experiment a function of the script's own that is given a prediction and a target of equal shape, and returns
+    the number that is minimised, is tried: it must be lower at the target than at its mirror image, have a finite
+    gradient there, and not depend on the order of the samples. Losses without a target (of critics, of policies) are
+    not judged, and what is found is only likely.
 
     ## What to do
 
@@ -277,4 +283,18 @@ class FaultyCustomLoss(Rule):
                     Hop("more than one number comes from here", source or effect.site, str(shape)),
                     Hop("and is backpropagated here", effect.site),
                 ],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for check in run.checks:
+            if not check.is_loss or not check.wrong:
+                continue
+            yield self.finding(
+                check.line,
+                f"`{check.name}` does not behave like a loss of prediction and target: {check.detail} "
+                f"({check.formula:.4g} against {check.differences:.4g}).",
+                "Look for a wrong sign, for roots and logarithms that reach zero (add a small number inside), for "
+                "`detach` and `item`, and for sums that mix samples.",
+                evidence=[Hop("the loss is defined here", check.line, check.detail)],
+                confidence=Confidence.LIKELY,
             )

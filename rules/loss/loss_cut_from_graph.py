@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ...analyzer import gradients
 from ...analyzer.knowledge import tensors
-from ..finding import Confidence, Finding, Hop, Severity
+from ...tracer import evidence
+from ..finding import Confidence, Finding, Hop, Line, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class LossCutFromGraph(Rule):
     was there, and no graph that was walked led to it. While the script runs that is only likely (a warm-up with
     detached features may end); it is certain when the run has ended and 20 steps were looked at. The numbers are the
     project's own choice.
+
+    In an experiment the lines from the forward pass to `backward` are run again on a copy, and every operation is
+    looked at: the one whose input still depends on these parameters, and whose result does not, is named.
 
     ## What to do
 
@@ -411,6 +415,27 @@ class LossCutFromGraph(Rule):
             else:
                 yield from self._part(run, members, place)
 
+    def probe(self, run: Run) -> Iterator[Finding]:
+        """Runs that are too short for the other detector, of one loss only."""
+        if len(run.backwards) != 1 or next(self.watch(run), None) is not None:
+            return
+        by_name = {p.name: p for p in run.parameters}
+        for cut in run.cuts:
+            lost = [p for name in cut.parameters if (p := by_name.get(name)) is not None and not p.with_gradient]
+            if not cut.operation or cut.operation == "unused" or cut.line is None or not lost:
+                continue
+            if any(p.reached or p.moved_by_hand or not p.trainable for p in lost):
+                continue
+            yield self.finding(
+                cut.line,
+                f"The gradient of the loss ends here: behind `{cut.operation}` {evidence.listed(cut.parameters)} "
+                f"({cut.size:,} numbers), which the optimizer was given, get none.",
+                "Remove it, or compute with torch operations that have a gradient. If the part shall not be trained, "
+                "give the optimizer only the rest.",
+                evidence=[Hop("backward starts here", run.backwards[0].line, f"{run.steps} steps seen")],
+                confidence=Confidence.LIKELY,  # a warm-up with detached features may end
+            )
+
     def _refused(self, run: Run) -> Iterator[Finding]:
         """Torch stopped the run: the loss has no graph, though the network ran with gradients on."""
         for failure in run.failures:
@@ -445,7 +470,7 @@ class LossCutFromGraph(Rule):
         what = "a tensor that no operation made" if leaf else "a graph that leads to none of them"
         first = run.of("module", waiting[0].module)
         yield self.finding(
-            place.line,
+            _cut_at(run, waiting) or place.line,
             f"Not one of the {len(members)} tensors of the {optimizer.class_name} optimizer got a gradient in "
             f"{optimizer.steps} steps: backward() starts from {what}. The steps change nothing, and the layers stay "
             "as they were initialised.",
@@ -486,7 +511,7 @@ class LossCutFromGraph(Rule):
         after = min(behind, key=lambda module: module.order)
         names = ", ".join(f"`{module.name}`" for module in cut[:3]) + (", ..." if len(cut) > 3 else "")
         yield self.finding(
-            place.line,
+            _cut_at(run, lost) or place.line,
             f"The loss is cut off from {names}: {len(lost)} of the {len(members)} tensors of the optimizer got no "
             f"gradient at any of the steps looked at ({min(p.steps for p in lost)}), though these layers run with "
             f"gradients on. They keep their initial values; the chain is broken between `{last.name}` and "
@@ -505,6 +530,13 @@ class LossCutFromGraph(Rule):
     def _sure(self, run: Run, looked: int) -> Confidence:
         """A warm-up may end as long as the script runs."""
         return Confidence.CERTAIN if run.finished and looked >= self.number("certain") else Confidence.LIKELY
+
+
+def _cut_at(run: Run, lost: list[Parameter]) -> Line | None:
+    """The line at which an experiment saw the gradient of these parameters end."""
+    names = {p.name for p in lost}
+    found = [cut for cut in run.cuts if cut.line is not None and names & set(cut.parameters)]
+    return max(found, key=lambda cut: len(names & set(cut.parameters))).line if found else None
 
 
 def _waits(run: Run, p: Parameter) -> bool:

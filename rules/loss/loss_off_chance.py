@@ -36,6 +36,9 @@ class LossOffChance(Rule):
     "Verify loss at init" is the advice of Karpathy, "A Recipe for Training Neural Networks" (2019); the factors are
     the project's own choice.
 
+    In an experiment the labels are exchanged between the samples of the batch: where that brings the loss of a guess,
+    it was not one before.
+
     ## What to do
 
     Normalise the inputs, initialise the last layer with small weights (`nn.init.zeros_(head.bias)`), and look for
@@ -75,6 +78,21 @@ class LossOffChance(Rule):
                 else "Look for the label in the input, or for targets that are nearly all the same.",
                 evidence=[Hop("the loss is computed here", use.line, f"scores {use.low:.3g} to {use.high:.3g} so far")],
                 confidence=Confidence.CERTAIN if high else Confidence.LIKELY,
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        if any(module.loaded for module in run.modules):
+            return
+        for chance in run.chances:
+            if not (chance.real < 0.5 * chance.expected and chance.exchanged > 0.8 * chance.expected):
+                continue
+            yield self.finding(
+                chance.line,
+                f"Before the first step the loss is {chance.real:.4g}, and with labels exchanged between samples "
+                f"it is {chance.exchanged:.4g} (a guess: {chance.expected:.3g}): the untrained "
+                "network knows the labels.",
+                "Look for the label in the input.",
+                evidence=[Hop("the loss is computed here", chance.line, f"{chance.real:.4g}")],
             )
 
 

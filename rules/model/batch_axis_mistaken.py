@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import fitting
+from ...tracer.evidence import OVER_TIME, shape
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -40,6 +41,9 @@ class BatchAxisMistaken(Rule):
 
     In a run: a recurrent layer without `batch_first` whose input has the batch size of the loader in its first
     axis, and the length of its sequences in the second.
+
+    In an experiment one sample of a batch is exchanged, in evaluation mode: where the outputs of the others move, and
+    the first operation behind which they do is recurrent or attention, it runs along the axis of the samples.
 
     ## What to do
 
@@ -350,4 +354,22 @@ class BatchAxisMistaken(Rule):
                     Hop("it is made here", module.line, "batch_first=False"),
                     Hop("the batches come from here", loader.line, f"batches of {loader.batch_size}"),
                 ],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        said = {module.line for module in run.modules if module.batch_first is False and len(module.input_sizes) == 3}
+        for mix in run.mixes:
+            kind = OVER_TIME.get(mix.operation)
+            if kind is None or not mix.changed or not mix.sure:
+                continue
+            module = next((m for m in run.modules if m.name == mix.module), None)
+            line = module.line if module is not None and module.line is not None else mix.line
+            if line in said and any(finding.at == line for finding in self.watch(run)):
+                continue
+            yield self.finding(
+                line,
+                f"With one of {mix.samples} samples exchanged, the outputs of {mix.changed} others move: "
+                f"{kind} at `{mix.module}` runs over the samples as if they were steps (input {shape(mix.inputs)}).",
+                "Make it with `batch_first=True`, or bring the steps to the front.",
+                evidence=[Hop("from here on samples know of each other", mix.line, shape(mix.outputs))],
             )

@@ -36,6 +36,9 @@ class InputIgnored(Rule):
     - A batch of one sample has no differences and is not counted.
     - In single steps it may happen; it must be so in each of the last 10 looks.
 
+    In an experiment the model is given random numbers of the same mean and deviation as the batch, in evaluation mode.
+    Weights that begin with zeros on purpose are made small random numbers before.
+
     ## What to do
 
     Look at the inputs and biases of the layer that is named; lower the learning rate, normalise before it, and use an
@@ -70,6 +73,18 @@ class InputIgnored(Rule):
                     ],
                 )
                 break
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for blind in run.blinds:
+            yield self.finding(
+                blind.line,
+                f"`{blind.module}` gives the same for the batch and for random numbers in its place (relative "
+                f"difference {blind.left:.1g}; in the layer before it {blind.before:.1g}): before the first step the "
+                "network does not see its input.",
+                "Look for a wrong variable in `forward`, for units that are all dead or saturated, and for weights or "
+                "biases of the wrong scale.",
+                evidence=[Hop(f"`{blind.module}` is the first layer that does so", blind.line, f"{blind.left:.1g}")],
+            )
 
 
 def _share(stream: Stream, looks: int) -> float | None:

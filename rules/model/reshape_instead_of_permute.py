@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import reshaping
+from ...tracer.evidence import VIEWS, shape
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class ReshapeInsteadOfPermute(Rule):
@@ -37,6 +39,9 @@ class ReshapeInsteadOfPermute(Rule):
     - An axis of length 1 may be put anywhere.
     - The sizes must be known to be those of the axes: by name (`b, c, h, w = x.shape`, `x.size(1)`), or as literal
       numbers that are the same in another order. A tensor whose axes cannot be followed is not judged.
+
+    In an experiment the batch flows through the model, and each view is looked at: an axis whose size occurs just once
+    before and once after must have as many numbers before it as it had. Sizes that occur twice tell nothing.
 
     ## What to do
 
@@ -263,4 +268,22 @@ class ReshapeInsteadOfPermute(Rule):
                 "axes, so each new row mixes numbers of several old ones.",
                 "Use `permute` or `transpose` to change the order of axes, and `view` only to split and merge them.",
                 evidence=[Hop("the order of axes changes here", found.site, f"{found.before} -> {found.after}")],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for mix in run.mixes:
+            if mix.operation not in VIEWS or not (mix.sure or not mix.changed):
+                continue
+            before, after = shape(mix.inputs), shape(mix.outputs)
+            samples = (
+                f" With one sample exchanged, the outputs of {mix.changed} others move: samples are mixed."
+                if mix.changed
+                else ""
+            )
+            yield self.finding(
+                mix.line,
+                f"`{mix.operation}` makes {before} into {after}: an axis is still there, at another place, but the "
+                f"numbers lie in the old order.{samples}",
+                "Exchange axes with `transpose` or `permute`; `view` and `reshape` only merge neighbours and split.",
+                evidence=[Hop("the batch flows through here", mix.line, f"{before} -> {after}")],
             )

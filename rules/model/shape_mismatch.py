@@ -55,6 +55,9 @@ class ShapeMismatch(Rule):
     of several is not judged. In a run, the layers of the same forward pass and their shapes were recorded up to the one
     that failed; there is no threshold.
 
+    In an experiment the model is called with fewer samples. Only a size that the loader will give is reported: that of
+    its last batch.
+
     ## What to do
 
     Give the layer the size that arrives, best by computing it from what comes before:
@@ -417,6 +420,19 @@ class ShapeMismatch(Rule):
                 f"{_fact(failure, module.name, module.class_name)} Torch says: {first.rstrip('.')}.",
                 _advice(failure, module.name),
                 evidence=_flow(run, failure),
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for resize in run.resizes:
+            if not resize.comes:
+                continue
+            yield self.finding(
+                resize.line,
+                f"The loader's last batch has {resize.samples} samples instead of {resize.batch_size}, and "
+                f"`{resize.module}` cannot take it: {resize.message.rstrip('.')}.",
+                "Take the size of the batch from the input (`x.size(0)`, `flatten(1)`) instead of writing it down, or "
+                "make the loader with `drop_last=True`.",
+                evidence=[Hop("it fails here", resize.line, f"{resize.samples} samples")],
             )
 
 

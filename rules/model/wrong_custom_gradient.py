@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import custom
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class WrongCustomGradient(Rule):
@@ -36,6 +37,10 @@ class WrongCustomGradient(Rule):
     - With `setup_context`, `forward` has no `ctx`.
     - What `backward` returns must be seen as one tuple or one tensor on every path; a list that is built is not judged.
     - Surrogate gradients (straight-through, gradient reversal) are intended: values are not judged, only their number.
+
+    In an experiment the gradients are compared with differences in float64, along random directions. Where the function
+    hands its argument on unchanged (gradient reversal, scaling), or is a step (straight-through, spikes), any formula
+    is a design. Otherwise a wrong one is still only likely: surrogates can be intended.
 
     ## What to do
 
@@ -350,4 +355,17 @@ class WrongCustomGradient(Rule):
                     Hop(f"forward takes {found.expected} arguments", found.forward),
                     Hop(f"backward returns {found.returned} values", found.site),
                 ],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for check in run.checks:
+            if check.is_loss or not check.wrong:
+                continue
+            yield self.finding(
+                check.line,
+                f"`{check.name}.backward` gives another derivative for argument {check.argument + 1} than `forward` "
+                f"has: {check.formula:.4g} by formula, {check.differences:.4g} by differences, along one direction.",
+                "Derive the formula anew, and test it: `torch.autograd.gradcheck` with float64 inputs.",
+                evidence=[Hop("the formula stands here", check.line, f"{check.formula:.4g}")],
+                confidence=Confidence.LIKELY,
             )

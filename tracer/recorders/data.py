@@ -122,6 +122,8 @@ class DataRecorder(Recorder):
                 raise
             try:
                 self._batch(iterator, batch)
+                if self.watch.moment is not None:
+                    self.watch.moment("batch")
             except Exception as error:
                 self.watch.fail(self, error)
             return batch

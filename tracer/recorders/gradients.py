@@ -48,6 +48,8 @@ class GradientRecorder(Recorder):
         self._places: dict[Line | None, Backward] = {}
         self.examine: Callable[[torch.Tensor, Backward], None] | None = None
         """Called with a loss that is not finite, before its graph is freed."""
+        self.probe: Callable[[Any, Backward], None] | None = None
+        """Called before the first backward pass of a place."""
         self.last: Backward | None = None
         self._hand: dict[int, tuple[weakref.ref[torch.Tensor], float]] = {}
         """Trained tensors that no optimizer has, each with the sum of its numbers at the last look."""
@@ -67,6 +69,8 @@ class GradientRecorder(Recorder):
                 place = self._before(tensors)
             except Exception as error:
                 watch.fail(self, error)
+            if place is not None and place.calls == 1 and self.probe is not None:
+                self.probe(tensors, place)
             watch.in_backward = True
             try:
                 result = original(tensors, *args, **kwargs)

@@ -322,6 +322,8 @@ class ModuleRecorder(Recorder):
         found.last_step = watch.steps
         watch.record.touch(found)
         self._pass = found
+        if watch.moment is not None and grad:
+            watch.moment("forward")
         self._rng = torch.get_rng_state() if dependent and found.grad else None
         self._looking = found.calls <= 3 or (watch.close and (found.grad or found.calls % WATCHED_EVERY == 0))
         if self._looking:

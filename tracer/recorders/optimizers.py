@@ -140,6 +140,10 @@ class OptimizerRecorder(Recorder):
             self._learn(state, optimizer, sizes)
         return state
 
+    def alive(self) -> list[Any]:
+        """Every optimizer that is still there."""
+        return [optimizer for reference, _ in self._states.values() if (optimizer := reference()) is not None]
+
     def _gone(self, key: int) -> Callable[[Any], None]:
         """The optimizer is no more: neither should its parameters be kept."""
 
@@ -207,6 +211,8 @@ class OptimizerRecorder(Recorder):
 
         @functools.wraps(original)
         def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.watch.moment is not None and self.on:
+                self.watch.moment("clear")
             if self.examining and self.on and not _is_compiling():
                 try:
                     self._note_clearing(owner)

@@ -1,0 +1,244 @@
+"""The experiments, and when they are made: before the first backward pass of a place, each in a child of its own."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...rules.finding import Line
+from ..isolation import in_child, obstacle
+from ..quiet import say
+from ..recorders.gradients import leaves_of
+from ..recorders.modules import ModuleRecorder
+from ..recorders.optimizers import OptimizerRecorder
+from ..run import Backward, Probe
+from ..sites import Sites
+from ..store import decode, encode
+from ..watch import Watch
+from . import checking, connectivity, fitting, flow, mixing, signal
+from .names import EXPERIMENTS
+from .replay import Randomness, Skip, Stack, Step, find, tensors_in
+from .scene import Scene, samples_axis
+
+BUDGET = 20.0
+"""Seconds that all experiments of a run may take by default."""
+MAX_PLACES = 3
+MAX_FRAMES = 100
+LEAST = 0.5
+"""Seconds below which an experiment is not begun."""
+
+
+RUN: dict[str, Callable[[Scene], None]] = {
+    "connectivity": connectivity.connectivity,
+    "shapes": flow.shapes,
+    "sizes": flow.sizes,
+    "crosstalk": mixing.crosstalk,
+    "input": signal.ignored,
+    "chance": signal.chance,
+    "functions": checking.functions,
+    "losses": checking.losses,
+    "overfit": fitting.overfit,
+    "solvable": fitting.solvable,
+}
+"""What each experiment of :data:`names.EXPERIMENTS` does."""
+
+
+class Prober:
+    """Makes the experiments in ``names`` on an unmodified script."""
+
+    def __init__(
+        self,
+        watch: Watch,
+        modules: ModuleRecorder,
+        optimizers: OptimizerRecorder,
+        names: Sequence[str],
+        budget: float = BUDGET,
+    ) -> None:
+        self._watch = watch
+        self._modules = modules
+        self._optimizers = optimizers
+        self._names = names
+        self._left = budget
+        self._places = 0
+        self._stack: Stack = []
+        self._states: list[Randomness] = []
+        watch.moment = self._moment
+
+    def _moment(self, kind: str) -> None:
+        """Remember where the forward pass began, and from which random numbers."""
+        if kind == "forward":
+            if self._stack:
+                return
+            self._stack = [(id(f), f.f_code, f.f_lineno) for f in self._frames(2)]
+        elif self._stack:
+            return
+        self._states = [*self._states[-2:], Randomness.now()]
+
+    def _frames(self, depth: int) -> list[FrameType]:
+        """The running frames that are neither torch's nor ours, the innermost first."""
+        frame: FrameType | None = sys._getframe(depth)
+        found = []
+        for _ in range(MAX_FRAMES):
+            if frame is None:
+                break
+            if not self._watch.sites.is_skipped(frame.f_code.co_filename):
+                found.append(frame)
+            frame = frame.f_back
+        return found
+
+    def __call__(self, tensors: Any, place: Backward) -> None:
+        """Before the first backward pass of a place: make the experiments. Never raises."""
+        loss = tensors[0] if isinstance(tensors, list | tuple) and tensors else tensors
+        stack, states = self._stack, self._states
+        self._stack, self._states = [], []
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or loss.grad_fn is None:
+            return
+        self._places += 1
+        try:
+            self._probe(loss, place, stack, states or [Randomness.now()])
+        except Exception as error:
+            say(f"warning: probing failed ({type(error).__name__}: {error}); training goes on")
+        if self._places >= MAX_PLACES:
+            self._watch.moment = None
+
+    def _probe(self, loss: torch.Tensor, place: Backward, stack: Stack, states: list[Randomness]) -> None:
+        if self._places == 1:
+            say(f"probing copies of the training, for at most {self._left:.0f} s")
+        allowed = self._left if self._places == 1 and len(self._names) == 1 else 0.6 * self._left
+        end = time.monotonic() + allowed
+        began = time.monotonic()
+        why = obstacle(t for module, _ in self._modules.roots() for t in (*module.parameters(), *module.buffers()))
+        for index, name in enumerate(self._names):
+            probe = self._watch.record.new(Probe, name=name, line=place.line)
+            if why:
+                probe.reason = why
+                continue
+            waiting = sum(EXPERIMENTS[other].share for other in self._names[index:])
+            seconds = max(0.0, end - time.monotonic()) * EXPERIMENTS[name].share / waiting
+            self._make(probe, seconds, loss, stack, states)
+        self._left -= time.monotonic() - began
+
+    def _make(self, probe: Probe, seconds: float, loss: torch.Tensor, stack: Stack, states: list[Randomness]) -> None:
+        """One experiment in its child; what it learned becomes nouns of the run."""
+        if seconds < LEAST:
+            probe.reason = "time"
+            return
+        frames = self._frames(2)
+        began = time.monotonic()
+
+        def work(send: Callable[[Any], None]) -> None:
+            torch._dynamo.config.disable = True
+            scene = self._scene(loss, frames, stack, states, 0.8 * seconds)
+            send({"model": scene.name})
+            scene.send = lambda thing: send({"kind": thing.KIND, "data": encode(thing)})
+            perform(probe.name, scene, send)
+
+        answer = in_child(work, seconds)
+        probe.seconds = time.monotonic() - began
+        for message in answer.messages:
+            if "kind" in message:
+                self._watch.record.adopt(decode(message["kind"], message["data"]))
+            elif "skip" in message:
+                probe.reason, probe.detail = message["skip"], message["detail"]
+            else:
+                probe.model = message["model"]
+        if answer.end and not probe.reason:
+            probe.reason = answer.end
+        self._watch.record.touch(probe)
+
+    # ------------------------------------------------------------------ in the child
+
+    def _scene(
+        self, loss: torch.Tensor, frames: list[FrameType], stack: Stack, states: list[Randomness], seconds: float
+    ) -> Scene:
+        """The training as it stands; raises :class:`Skip` where no model is known."""
+        step: Step | Skip
+        try:
+            step = find(stack, states, frames, loss)
+        except Skip as skip:
+            step = skip
+        calls = [(m, call) for call in self._modules.calls if (m := call.module()) is not None]
+        trained = [(m, call) for m, call in calls if any(p.requires_grad for p in m.parameters())]
+        if not trained:
+            return Scene(nn.Identity(), "?", (), {}, loss, Skip("no-model"), _nowhere)
+        reached = {id(t) for t in leaves_of(loss)[0] or []}
+        model, call = max(trained, key=lambda each: sum(id(p) in reached for p in each[0].parameters()))
+        names = {id(module): root.name for module, root in self._modules.roots()}
+        others = {id(m): (names.get(id(m), type(m).__name__), m) for m, _ in trained if m is not model}
+        size, sure, last = self._samples(call)
+        sites = self._watch.sites
+        return Scene(
+            model,
+            names.get(id(model), type(model).__name__),
+            call.args,
+            call.kwargs,
+            loss,
+            step,
+            lambda: sites.here(3),
+            optimizers=self._optimizers.alive(),
+            batch_size=size,
+            sure=sure,
+            last_batch=last,
+            lines=lambda frame, row: line_of(sites, frame, row),
+            code_line=lambda function: code_line(sites, function),
+            module_lines=self._made_at,
+            others=list(others.values()),
+            seconds=seconds,
+        )
+
+    def _made_at(self, name: str) -> Line | None:
+        return next((module.line for module in self._watch.run.modules if module.name == name), None)
+
+    def _samples(self, call: Any) -> tuple[int, bool, int]:
+        """The number of samples, whether a loader says so, and the size of its last batch where that is smaller."""
+        tensors = [t for t in tensors_in([call.args, call.kwargs]) if t.dim()]
+        loader = self._watch.readings[-1].loader if self._watch.readings else None
+        size = loader.batch_size or 0 if loader is not None else 0
+        if loader is not None and size > 1 and tensors and all(samples_axis(t, size) is not None for t in tensors):
+            last = 0
+            if loader.samples and loader.batches_per_epoch and loader.samples % size:
+                last = loader.samples % size if loader.batches_per_epoch * size > loader.samples else 0
+            return size, True, last
+        return (tensors[0].shape[0], False, 0) if tensors else (0, False, 0)
+
+
+def perform(name: str, scene: Scene, send: Callable[[Any], None]) -> None:
+    """One experiment; why it could not be made goes the same way as what it finds."""
+    try:
+        if scene.name == "?":
+            raise Skip("no-model")
+        RUN[name](scene)
+    except Skip as skip:
+        send({"skip": skip.code, "detail": skip.detail})
+    except MemoryError as error:
+        send({"skip": "memory", "detail": str(error)})
+    except Exception as error:
+        code = "memory" if "memory" in str(error) else "failed"
+        send({"skip": code, "detail": f"{type(error).__name__}: {error}"[:500]})
+
+
+def _nowhere() -> None:
+    return None
+
+
+def line_of(sites: Sites, frame: FrameType, row: int) -> Line | None:
+    """A row of a frame where the code is the user's; None elsewhere."""
+    if not sites.is_user(frame.f_code.co_filename):
+        return None
+    found = sites.line(frame)
+    return Line(found.file, row, found.function)
+
+
+def code_line(sites: Sites, function: Any) -> Line | None:
+    """Where a function of the user's begins."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or not sites.is_user(code.co_filename):
+        return None
+    return Line(code.co_filename, code.co_firstlineno, code.co_qualname)
