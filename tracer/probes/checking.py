@@ -29,8 +29,7 @@ MAX_FUNCTIONS = 8
 
 def functions(scene: Scene) -> None:
     """Every autograd function of the script's own on the way to the loss."""
-    step = scene.needs_step
-    loss = scene.loss if scene.loss is not None else step.original()
+    loss = scene.loss if scene.loss is not None else scene.needs_step.original()
     found = {cls for node in nodes_of(loss) if (cls := getattr(node, "_forward_cls", None)) is not None}
     own = [cls for cls in found if scene.code_line(cls.forward) is not None][:MAX_FUNCTIONS]
     if not own:
@@ -38,7 +37,7 @@ def functions(scene: Scene) -> None:
     given: dict[type, tuple[Any, ...]] = {}
     for cls in own:
         _listen(cls, given)
-    step.original()
+    scene.needs_step.original()
     for cls in sorted(given, key=lambda cls: cls.__qualname__):
         line = scene.code_line(cls.backward) or scene.code_line(cls.forward)  # type: ignore[attr-defined]
         apply: Callable[..., Any] = cls.apply  # type: ignore[attr-defined]

@@ -23,8 +23,7 @@ MAX_CUTS = 16
 
 def connectivity(scene: Scene) -> None:
     """Parameters in an optimizer that the loss does not reach, each with the operation that is at fault."""
-    step = scene.needs_step
-    live = scene.loss if scene.loss is not None else step.original()
+    live = scene.loss if scene.loss is not None else scene.needs_step.original()
     reached = {id(t) for t in scene.trained(live)}
     held = {id(p) for optimizer in scene.optimizers for group in optimizer.param_groups for p in group["params"]}
     missing = {
@@ -34,6 +33,7 @@ def connectivity(scene: Scene) -> None:
     }
     if not missing:
         return
+    step = scene.needs_step
     ran: set[str] = set()
     handles = [
         layer.register_forward_hook(lambda module, args, output, name=name: ran.add(name))

@@ -24,13 +24,15 @@ from ..store import decode, encode
 from ..watch import Watch
 from . import checking, connectivity, fitting, flow, mixing, signal
 from .names import EXPERIMENTS
-from .replay import Randomness, Skip, Stack, Step, find, tensors_in
+from .replay import Buffers, Randomness, Skip, Stack, Step, find, tensors_in
 from .scene import Scene, samples_axis
 
 BUDGET = 20.0
 """Seconds that all experiments of a run may take by default."""
 MAX_PLACES = 3
 MAX_FRAMES = 100
+MAX_BUFFERS = 64 << 20
+"""Bytes of buffers that are copied before the first forward pass."""
 LEAST = 0.5
 """Seconds below which an experiment is not begun."""
 
@@ -69,6 +71,7 @@ class Prober:
         self._places = 0
         self._stack: Stack = []
         self._states: list[Randomness] = []
+        self._buffers: Buffers = ()
         watch.moment = self._moment
 
     def _moment(self, kind: str) -> None:
@@ -77,9 +80,17 @@ class Prober:
             if self._stack:
                 return
             self._stack = [(id(f), f.f_code, f.f_lineno) for f in self._frames(2)]
+            self._buffers = self._buffers_of(self._modules.running)
         elif self._stack:
             return
         self._states = [*self._states[-2:], Randomness.now()]
+
+    def _buffers_of(self, model: nn.Module | None) -> Buffers:
+        """Copies of the buffers of the model that is called, where these are not large."""
+        buffers = [] if model is None else [b for b in model.buffers() if b.layout is torch.strided]
+        small = sum(b.numel() * b.element_size() for b in buffers) <= MAX_BUFFERS
+        with torch.no_grad():
+            return [(b, b.detach().clone()) for b in buffers] if small else ()
 
     def _frames(self, depth: int) -> list[FrameType]:
         """The running frames that are neither torch's nor ours, the innermost first."""
@@ -159,12 +170,13 @@ class Prober:
         self, loss: torch.Tensor, frames: list[FrameType], stack: Stack, states: list[Randomness], seconds: float
     ) -> Scene:
         """The training as it stands; raises :class:`Skip` where no model is known."""
+        calls = [(m, call) for call in self._modules.calls if (m := call.module()) is not None]
         step: Step | Skip
         try:
-            step = find(stack, states, frames, loss)
+            given = [(m, call.args, call.kwargs) for m, call in calls]
+            step = find(stack, states, self._buffers, given, frames, loss)
         except Skip as skip:
             step = skip
-        calls = [(m, call) for call in self._modules.calls if (m := call.module()) is not None]
         trained = [(m, call) for m, call in calls if any(p.requires_grad for p in m.parameters())]
         if not trained:
             return Scene(nn.Identity(), "?", (), {}, loss, Skip("no-model"), _nowhere)

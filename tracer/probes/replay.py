@@ -13,18 +13,22 @@ import linecache
 import random
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 TOLERANCE = 1e-4
 """Relative difference between the loss and its repetition: the child computes on one thread."""
 _RUN, _ONCE = "__nnaudit_replay__", "__nnaudit_once__"
 
+Given = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
+"""A call of a module."""
+Buffers = Sequence[tuple[torch.Tensor, torch.Tensor]]
 Stack = list[tuple[int, CodeType, int]]
 """Identity, code and running row of each frame, the innermost first."""
 
@@ -69,6 +73,8 @@ class Step:
     randomness: Randomness
     bound: frozenset[str] = frozenset()
     reads: frozenset[str] = field(default_factory=frozenset)
+    buffers: Buffers = ()
+    """Buffers of the model as they were before its forward pass, which may have written to them."""
 
     def loss(self, names: dict[str, Any] | None = None) -> torch.Tensor:
         """Evaluate it, with the generators as they are."""
@@ -76,6 +82,8 @@ class Step:
 
     def original(self) -> torch.Tensor:
         """Evaluate it with the random numbers that the script drew."""
+        for buffer, value in self.buffers:
+            buffer.data.copy_(value)
         self.randomness.restore()
         return self.loss()
 
@@ -88,32 +96,72 @@ class _Captured(BaseException):
         self.tensors = tensors
 
 
-def find(stack: Stack, states: Sequence[Randomness], frames: Sequence[FrameType], loss: torch.Tensor) -> Step:
+def find(
+    stack: Stack,
+    states: Sequence[Randomness],
+    buffers: Buffers,
+    calls: Sequence[Given],
+    frames: Sequence[FrameType],
+    loss: torch.Tensor,
+) -> Step:
     """The step that gave this loss. ``frames`` run now, the innermost first; ``stack`` ran at the forward pass.
 
     Raises :class:`Skip`: ``source-not-found``, ``loss-not-reproduced``, ``older-graph``, ``changes-its-input``.
     """
     frame, row = _common(stack, frames)
     value = float(loss.detach())
-    reason: Skip | None = Skip("source-not-found", f"{frame.f_code.co_filename}:{frame.f_lineno}")
+    reasons: list[Skip] = []
     for statements in _ranges(frame, row):
         try:
             step = _compiled(frame, statements, states[-1])
         except (SyntaxError, ValueError) as error:
-            reason = Skip("source-not-found", str(error))
+            reasons.append(Skip("source-not-found", str(error)))
             continue
-        for state in states:
+        step.buffers = buffers
+        for state in reversed(states):
             step.randomness = state
-            try:
-                reason = _proof(step, value)
-            except Skip as skip:
-                reason = skip
-            except Exception as error:
-                reason = Skip("loss-not-reproduced", f"{type(error).__name__}: {error}")
+            reason = _tried(step, value)
+            if reason is not None and _take_back(step, calls):
+                reason = _tried(step, value)
             if reason is None:
                 return step
-    assert reason is not None
-    raise reason
+            reasons.append(reason)
+    raise reasons[0]  # of the shortest way
+
+
+def _tried(step: Step, value: float) -> Skip | None:
+    try:
+        return _proof(step, value)
+    except Skip as skip:
+        return skip
+    except Exception as error:
+        return Skip("loss-not-reproduced", f"{type(error).__name__}: {error}")
+
+
+def _take_back(step: Step, calls: Sequence[Given]) -> bool:
+    """Variables that the lines use and then change (``out, state = model(x, state)``) get their old values back.
+
+    What the model was given tells them: an argument that is such a variable now was another thing then.
+    """
+    changed = [n for n in step.bound & step.reads if n in step.names]
+    old: dict[str, Any] = {}
+    waiting = {id(module): (args, kwargs) for module, args, kwargs in reversed(calls)}
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        then = waiting.pop(id(module), None)
+        if then is None:
+            return
+        pairs = [*zip(args, then[0], strict=False), *((v, then[1].get(k)) for k, v in kwargs.items())]
+        for now, was in pairs:
+            old.update({n: was for n in changed if step.names[n] is now and was is not now})
+
+    handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module, _, _ in calls]
+    with suppress(Exception):
+        step.original()
+    for handle in handles:
+        handle.remove()
+    step.names.update(old)
+    return bool(old)
 
 
 def _proof(step: Step, value: float) -> Skip | None:

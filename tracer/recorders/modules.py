@@ -276,6 +276,11 @@ class ModuleRecorder(Recorder):
                 self.watch.fail(self, error)
         return output
 
+    @property
+    def running(self) -> nn.Module | None:
+        """The outermost module that is being called."""
+        return None if self._outermost is None else self._outermost.stack[0]
+
     def reset(self) -> None:
         """No module can be running now: a step or a backward pass is."""
         self._outermost = None
