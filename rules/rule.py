@@ -71,6 +71,8 @@ class Rule:
     severity: ClassVar[Severity]
     triggers: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[dict[str, bool | int | float | str]] = {}
+    experiments: ClassVar[tuple[str, ...]] = ()
+    """Names of the experiments that :meth:`probe` reads (``nnaudit trace --probe NAME``)."""
     symptom: ClassVar[bool] = False
     """What it reports may be nothing but the consequence of what another rule reports."""
     bad: ClassVar[Sequence[Example]] = ()

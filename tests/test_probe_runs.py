@@ -29,8 +29,10 @@ BUDGET = 60.0
 
 def check_pair(script: Path, seed: int, size: str) -> None:
     """What is marked is found, and nothing else is certain."""
+    rule = next(rule for rule in PROBING if rule.code == script.name[:5])
+    wanted = [*USUAL, *(name for name in rule.experiments if PROBES[name])]
     found, failed, probes = watched(
-        script, "--seed", str(seed), "--size", size, steps=STEPS, probes=USUAL, probe_budget=BUDGET
+        script, "--seed", str(seed), "--size", size, steps=STEPS, probes=wanted, probe_budget=BUDGET
     )
     assert not failed
     assert [each for each in probes if each[1] in ("failed", "crash", "loss-not-reproduced", "source-not-found")] == []
@@ -52,6 +54,8 @@ def check_healthy(script: Path, seed: int, size: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("rule", PROBING, ids=lambda rule: rule.code)
 def test_every_rule_with_an_experiment_has_a_pair(rule: type[Rule]) -> None:
+    assert rule.experiments
+    assert set(rule.experiments) <= PROBES.keys()
     bad = [path for path in PAIRS if path.name.startswith(f"{rule.code}_bad")]
     assert bad
     assert all(path.with_name(path.name.replace("_bad", "_good")) in PAIRS for path in bad)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..rules.finding import Confidence, Line
 
 if TYPE_CHECKING:
-    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream
+    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream, Trial
 
 OF_CLASSES = (
     "cross_entropy",
@@ -103,6 +103,19 @@ def chains(run: Run, whole: bool = False) -> dict[int, list[tuple[Module, Stream
         root: sorted(layers, key=lambda layer: layer[0].order)[: None if whole else -1]
         for root, layers in found.items()
     }
+
+
+def fall(trial: Trial) -> float:
+    """By which share of it the loss of a trial fell; negative where it rose."""
+    if not math.isfinite(trial.last) or not trial.first:
+        return -1.0
+    return (trial.first - trial.last) / abs(trial.first)
+
+
+def trials(run: Run, name: str) -> list[tuple[Trial, list[Trial]]]:
+    """The script's own setting with the others that were tried in its place."""
+    own = [t for t in run.trials if t.name == name and t.own]
+    return [(o, [t for t in run.trials if t.name == name and not t.own and t.line == o.line]) for o in own]
 
 
 def shape(sizes: Sequence[int]) -> str:

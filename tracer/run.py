@@ -604,6 +604,25 @@ class Trial(Thing):
 
 
 @dataclass(slots=True)
+class Labels(Thing):
+    """What simple classifiers make of the samples that they have not seen, and of labels that were exchanged."""
+
+    KIND = "labels"
+    LINES = ("line",)
+    line: Line | None = None
+    samples: int = 0
+    classes: int = 0
+    accuracy: float = 0.0
+    exchanged: float = 0.0
+    """Their accuracy on exchanged labels."""
+    largest: float = 0.0
+    """Share of the largest class."""
+    doubted: int = 0
+    examples: list[int] = field(default_factory=list)
+    """Samples whose label is confidently another one: how many, and places of some in the order of reading."""
+
+
+@dataclass(slots=True)
 class NonFinite(Thing):
     """The first number that was not finite: the operation that made it, and from what."""
 
@@ -672,6 +691,7 @@ KINDS: tuple[type[Thing], ...] = (
     Fit,
     Check,
     Trial,
+    Labels,
 )
 
 
@@ -849,6 +869,11 @@ class Run:
     def trials(self) -> list[Trial]:
         """Trainings with one setting changed."""
         return list(self.things["trial"].values())
+
+    @property
+    def labels(self) -> list[Labels]:
+        """What simple classifiers make of the labels."""
+        return list(self.things["labels"].values())
 
     @property
     def notes(self) -> list[Note]:

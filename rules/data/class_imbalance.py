@@ -50,7 +50,7 @@ class ClassImbalance(Rule):
 
     code = "NN107"
     name = "class-imbalance"
-    points = (8, 20)
+    points = (8,)
     severity = Severity.INFO
     options = {"ratio": 10, "samples": 200}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...tracer import evidence
-from ..finding import Finding, Hop, Severity
+from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Rule
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class NoisyLabels(Rule):
     At most 8192 samples are remembered. At least 5 inputs, and one in a hundred of those remembered, must be
     contradicted; the numbers are the project's own choice.
 
+    In an experiment (`--probe labels`) the data set is read anew, and classifiers from scikit-learn judge samples that
+    they have not seen (confident learning: Northcutt et al., 2019; by cleanlab where it is installed). They must be
+    right for three quarters: what a bad classifier doubts says nothing.
+
     ## What to do
 
     Look at the samples that contradict each other: merge the labels (a soft target), keep the majority, or drop them.
@@ -45,8 +49,9 @@ class NoisyLabels(Rule):
 
     code = "NN109"
     name = "noisy-labels"
-    points = (9,)
+    points = (6,)
     severity = Severity.WARNING
+    experiments = ("labels",)
     options = {"inputs": 5, "share": 0.01}
 
     def watch(self, run: Run) -> Iterator[Finding]:
@@ -68,4 +73,21 @@ class NoisyLabels(Rule):
                     Hop("the samples are read here", loader.read_at, f"{loader.conflicting} contradictions"),
                     Hop("the loss takes the labels here", uses[0].line, uses[0].function),
                 ],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for labels in run.labels:
+            share = labels.doubted / labels.samples
+            if labels.accuracy < 0.75 or share < 0.05:
+                continue
+            yield self.finding(
+                labels.line,
+                f"Of {labels.samples:,} samples {labels.doubted:,} ({share:.0%}) have a label that a simple "
+                f"classifier, which has not seen them and is right for {labels.accuracy:.0%}, confidently takes for "
+                "another one.",
+                "Look at these samples: `cleanlab` lists them all.",
+                evidence=[
+                    Hop("the batch that was trained on came from here", labels.line, f"{labels.classes} classes")
+                ],
+                confidence=Confidence.LIKELY,
             )

@@ -42,7 +42,7 @@ class TooFewSamples(Rule):
 
     code = "NN108"
     name = "too-few-samples"
-    points = (7,)
+    points = (9,)
     severity = Severity.INFO
     options = {"samples": 100, "parameters": 100}
 

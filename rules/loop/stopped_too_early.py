@@ -47,7 +47,7 @@ class StoppedTooEarly(Rule):
 
     code = "NN511"
     name = "stopped-too-early"
-    points = (24,)
+    points = (31,)
     severity = Severity.INFO
     symptom = True
     options = {"steps": 200, "z": 4, "fall": 0.05}

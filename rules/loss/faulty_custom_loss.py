@@ -53,6 +53,7 @@ class FaultyCustomLoss(Rule):
     name = "faulty-custom-loss"
     points = (18, 26)
     severity = Severity.ERROR
+    experiments = ("losses",)
     triggers = ("backward",)
 
     bad = [

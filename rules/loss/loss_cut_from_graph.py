@@ -77,6 +77,7 @@ class LossCutFromGraph(Rule):
     name = "loss-cut-from-graph"
     points = (18, 23)
     severity = Severity.ERROR
+    experiments = ("connectivity",)
     triggers = ("backward",)
     options = {"steps": 3, "looked": 5, "certain": 20}
 

@@ -47,8 +47,9 @@ class LossOffChance(Rule):
 
     code = "NN308"
     name = "loss-off-chance"
-    points = (22,)
+    points = (17,)
     severity = Severity.WARNING
+    experiments = ("chance",)
     symptom = True
     options = {"above": 5, "below": 0.33}
 

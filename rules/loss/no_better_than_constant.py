@@ -47,7 +47,7 @@ class NoBetterThanConstant(Rule):
 
     code = "NN313"
     name = "no-better-than-constant"
-    points = (21, 26)
+    points = (16, 21)
     severity = Severity.ERROR
     symptom = True
     options = {"steps": 100, "epochs": 3, "share": 0.97, "fall": 1.05, "z": 2}

@@ -58,6 +58,7 @@ class BatchAxisMistaken(Rule):
     name = "batch-axis-mistaken"
     points = (25,)
     severity = Severity.ERROR
+    experiments = ("crosstalk",)
     triggers = ("LSTM", "GRU", "RNN", "MultiheadAttention", "TransformerEncoderLayer", "TransformerDecoderLayer")
 
     bad = [

@@ -47,8 +47,9 @@ class InputIgnored(Rule):
 
     code = "NN414"
     name = "input-ignored"
-    points = (31,)
+    points = (2,)
     severity = Severity.ERROR
+    experiments = ("input",)
     options = {"looks": 10, "left": 1e-5, "before": 1e-3}
 
     def watch(self, run: Run) -> Iterator[Finding]:

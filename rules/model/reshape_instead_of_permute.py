@@ -57,6 +57,7 @@ class ReshapeInsteadOfPermute(Rule):
     name = "reshape-instead-of-permute"
     points = (4, 25)
     severity = Severity.ERROR
+    experiments = ("shapes", "crosstalk")
     triggers = ("view", "reshape")
 
     bad = [

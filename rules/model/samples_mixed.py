@@ -51,6 +51,7 @@ class SamplesMixed(Rule):
     name = "samples-mixed"
     points = (4, 25)
     severity = Severity.ERROR
+    experiments = ("crosstalk",)
 
     def probe(self, run: Run) -> Iterator[Finding]:
         for mix in run.mixes:

@@ -45,7 +45,7 @@ class SaturatedActivation(Rule):
 
     code = "NN417"
     name = "saturated-activation"
-    points = (34,)
+    points = (33, 35)
     severity = Severity.WARNING
     options = {"looks": 10, "share": 0.05}
 

@@ -73,6 +73,7 @@ class ShapeMismatch(Rule):
     name = "shape-mismatch"
     points = (25,)
     severity = Severity.ERROR
+    experiments = ("sizes",)
     triggers = modules.LAYER_WORDS
 
     bad = [

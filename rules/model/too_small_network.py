@@ -41,6 +41,7 @@ class TooSmallNetwork(Rule):
     name = "too-small-network"
     points = (24,)
     severity = Severity.WARNING
+    experiments = ("overfit",)
     options = {"left": 0.5, "reference": 0.2}
 
     def probe(self, run: Run) -> Iterator[Finding]:

@@ -60,6 +60,7 @@ class WrongCustomGradient(Rule):
     name = "wrong-custom-gradient"
     points = (22, 26)
     severity = Severity.ERROR
+    experiments = ("functions",)
     triggers = ("save_for_backward", "saved_tensors", "needs_input_grad", "ctx", "staticmethod")
 
     bad = [

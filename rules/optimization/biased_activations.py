@@ -41,7 +41,7 @@ class BiasedActivations(Rule):
 
     code = "NN607"
     name = "biased-activations"
-    points = (32,)
+    points = (33,)
     severity = Severity.INFO
     options = {"looks": 10, "ratio": 10}
 

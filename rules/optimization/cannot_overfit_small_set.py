@@ -50,6 +50,7 @@ class CannotOverfitSmallSet(Rule):
     name = "cannot-overfit-small-set"
     points = (16, 27)
     severity = Severity.ERROR
+    experiments = ("overfit",)
     symptom = True
     options = {"certain": 0.9, "likely": 0.5}
 

@@ -41,6 +41,7 @@ class FailsOnSolvableData(Rule):
     name = "fails-on-solvable-data"
     points = (1, 24)
     severity = Severity.ERROR
+    experiments = ("solvable",)
     symptom = True
     options = {"left": 0.9}
 

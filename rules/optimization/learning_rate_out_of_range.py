@@ -44,6 +44,9 @@ class LearningRateOutOfRange(Rule):
     In a run: at least 200 steps at one rate, each of which changes the weights by less than a 30,000th of their
     size (a thousandth is usual: Karpathy, CS231n notes), while the loss falls, and by less than 5 % in all.
 
+    In an experiment (`--probe rates`) copies are trained on one batch for 20 steps, at rates from 1e-6 to 10: the own
+    rate must change the loss by less than a twentieth of what the best one does, and be thirty times away from it.
+
     ## What to do
 
     Start at 1e-3 for Adam, at 0.01 to 0.1 for SGD with momentum, and at 2e-5 to 5e-5 for fine-tuning a transformer, and
@@ -54,6 +57,7 @@ class LearningRateOutOfRange(Rule):
     name = "learning-rate-out-of-range"
     points = (29, 36)
     severity = Severity.WARNING
+    experiments = ("rates",)
     triggers = ("backward",)
     options = {"steps": 200, "ratio": 3.3e-05, "fall": 0.05}
 
@@ -304,6 +308,22 @@ class LearningRateOutOfRange(Rule):
                     Hop("the steps are made here", optimizer.step_line, f"update:weight {ratio:.1g}"),
                     Hop("the loss is differentiated here", place.line, f"{first:.4g} -> {last:.4g}"),
                 ],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for own, others in evidence.trials(run, "rate"):
+            best = max(others, key=evidence.fall, default=own)
+            far = max(best.value, own.value) / max(min(best.value, own.value), 1e-12)
+            if evidence.fall(best) < 0.2 or evidence.fall(own) > 0.05 * evidence.fall(best) or far < 30:
+                continue
+            good = [t.value for t in others if evidence.fall(t) > 0.5 * evidence.fall(best)]
+            yield self.finding(
+                own.line,
+                f"{own.steps} steps on one batch at the learning rate {own.value:g} change the loss from "
+                f"{own.first:.4g} to {own.last:.4g}; at {best.value:g} it falls to {best.last:.4g}.",
+                f"Try a rate from {min(good):g} to {max(good):g}.",
+                evidence=[Hop(f"{own.setting} was tried on a copy", own.line, f"{len(others)} rates")],
+                confidence=Confidence.LIKELY,
             )
 
 

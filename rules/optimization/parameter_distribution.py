@@ -43,7 +43,7 @@ class ParameterDistribution(Rule):
 
     code = "NN606"
     name = "parameter-distribution"
-    points = (29,)
+    points = (33,)
     severity = Severity.ERROR
     options = {"size": 10, "growth": 100, "looks": 20}
 

@@ -41,7 +41,7 @@ class UpdateRatio(Rule):
 
     code = "NN601"
     name = "update-ratio"
-    points = (28, 35)
+    points = (33, 36)
     severity = Severity.INFO
     options = {"usual": 1e-3, "factor": 30, "steps": 100, "looks": 20}
 

@@ -22,7 +22,7 @@ from ..run import Backward, Probe
 from ..sites import Sites
 from ..store import decode, encode
 from ..watch import Watch
-from . import checking, connectivity, fitting, flow, mixing, signal
+from . import checking, connectivity, fitting, flow, mixing, settings, signal
 from .names import EXPERIMENTS
 from .replay import Buffers, Randomness, Skip, Stack, Step, find, tensors_in
 from .scene import Scene, samples_axis
@@ -48,6 +48,11 @@ RUN: dict[str, Callable[[Scene], None]] = {
     "losses": checking.losses,
     "overfit": fitting.overfit,
     "solvable": fitting.solvable,
+    "rates": settings.rates,
+    "optimizers": settings.optimizers,
+    "regularisers": settings.regularisers,
+    "labels": settings.labels,
+    "search": settings.search,
 }
 """What each experiment of :data:`names.EXPERIMENTS` does."""
 
@@ -203,6 +208,7 @@ class Prober:
             module_lines=self._made_at,
             others=list(others.values()),
             seconds=seconds,
+            iterator=self._watch.readings[-1].iterator() if self._watch.readings else None,
         )
 
     def _made_at(self, name: str) -> Line | None:

@@ -28,6 +28,11 @@ EXPERIMENTS = {
     "losses": About("does a loss of the script's own behave like one", "loss"),
     "overfit": About("can a few samples be learned by heart", "model", 6.0),
     "solvable": About("can the model learn data that is known to be learnable", "data", 4.0),
+    "rates": About("at which learning rates does the loss of the batch fall", "loop", 3.0, optional=True),
+    "optimizers": About("does another optimizer get further", "loop", 3.0, optional=True),
+    "regularisers": About("do dropout and weight decay hold the training back", "loop", 2.0, optional=True),
+    "labels": About("can simple classifiers tell the classes apart, and which labels do they doubt", "data", 4.0, True),
+    "search": About("are there settings that get further in a few steps", "loop", 3.0, optional=True),
 }
 
 PROBES = {name: about.optional for name, about in EXPERIMENTS.items()}
@@ -59,6 +64,10 @@ REASONS = {
     "nothing-trainable": "nothing that the loss reaches is trained",
     "not-a-classification": "the task is not one class for each sample",
     "several-inputs": "the model has not just one input",
+    "no-optimizer": "no usual optimizer holds what the loss reaches",
+    "no-regulariser": "there is no dropout layer and no weight decay",
+    "no-loader": "no loader gave the batch",
+    "no-scikit-learn": "scikit-learn is not installed: pip install 'nnaudit[data]'",
     "no-own-function": "the script defines no autograd function",
     "no-own-loss": "the script defines no loss of a prediction and a target",
 }
@@ -68,6 +77,6 @@ INAPPLICABLE = frozenset(
     """no-model no-sample-axis batch-too-small equal-samples no-tensor-input no-known-loss no-targets
     contradicting-targets nothing-trainable not-a-classification several-inputs no-own-function no-own-loss
     not-deterministic empty-input-fails
-    random-input-fails""".split()
+    random-input-fails no-optimizer no-regulariser no-loader""".split()
 )
 """Reasons that say that an experiment's question does not arise; with the others it could not be answered."""

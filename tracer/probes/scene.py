@@ -88,6 +88,8 @@ class Scene:
     batch_size: int = 0
     sure: bool = False
     last_batch: int = 0
+    iterator: Any = None
+    """The iterator over the ``DataLoader`` that gave the batch."""
     send: Callable[[Thing], None] = lambda thing: None
     lines: Callable[[FrameType, int], Line | None] = lambda frame, row: None
     code_line: Callable[[Any], Line | None] = lambda function: None

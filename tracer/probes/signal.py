@@ -134,6 +134,9 @@ def chance(scene: Scene) -> None:
             raise Skip("empty-input-fails", f"{type(error).__name__}: {error}") from None
     for index, use in enumerate(real.losses):
         guess = _guess(use)
+        own = any(use.prediction is t for call in real.calls for t in tensors_in(call.output))
+        if not own:
+            continue  # compared with other samples on the way: alike ones need not be learned
         if guess and len(exchanged.losses) == len(empty.losses) == len(real.losses):
             values = [float(each.losses[index].result.detach()) for each in (real, exchanged, empty)]
             scene.send(Chance(0, use.line, use.name, guess, *values))

@@ -45,6 +45,8 @@ class Reading:
         self.epoch = epoch
         self.full = loader.iterations <= FULL_ITERATIONS or loader.iterations.bit_count() == 1
         """Whether contents and labels are read too, not only the order."""
+        self.iterator: Callable[[], Any] = lambda: None
+        """Gives the iterator, while it is there."""
         self.fresh = False
         """The latest batch was not followed by a backward pass yet."""
         self.gone = False
@@ -178,6 +180,7 @@ class DataRecorder(Recorder):
         if len(thing.epochs) > MAX_EPOCHS:
             del thing.epochs[8]
         reading = Reading(thing, epoch, thing.map_style and thing.batch_size != 0)
+        reading.iterator = weakref.ref(iterator)
         # The prefetching of worker processes has begun: those indices were drawn before we could see them.
         if thing.workers:
             reading.indices = None
