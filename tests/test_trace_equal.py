@@ -68,3 +68,9 @@ def test_equal(script: Path, tmp_path: Path) -> None:
     assert b"warning" not in errors.lower()
     assert traced == plain
     assert differences(state, traced_state) == []
+    # Only the places and orders of experiments differ with the budget: a short one breaks some of them off.
+    probing = ("-m", "nnaudit", "trace", "--exit-zero", "--probe", "all", "--probe-budget", "8")
+    probed, errors, probed_state = run(script, tmp_path, *probing)
+    assert b"tried" in errors, "experiments were made"
+    assert probed == plain
+    assert differences(state, probed_state) == []
