@@ -24,7 +24,7 @@ def screen(run: Run) -> list[tuple[str, str]]:
     made = [probe for probe in run.probes if not probe.reason]
     seconds = sum(probe.seconds for probe in run.probes)
     rows = [("tried", f"{len(made)} of {count(len(run.probes), 'experiment')} in {seconds:.1f} s{_refused(run)}")]
-    parts = (("the data", _data), ("the model", _model), ("the loss", _loss), ("the loop", _loop))
+    parts = (("in data", _data), ("in model", _model), ("in loss", _loss), ("in loop", _loop))
     return rows + [(name, text) for name, say in parts if (text := say(run))]
 
 

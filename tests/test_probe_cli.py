@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_usual_experiments_need_no_name(nnaudit: Commands, folder: Path) -> None:
     ended = nnaudit("trace", "--probe", "train.py", "--probe", "x", folder=folder)
     assert ended.out == b"['--probe', 'x']\n", "what follows the script is its own"
-    assert "the model" in ended.err
+    assert "in model  the loss reaches every parameter" in ended.err
     assert "learned by heart" in ended.err
     assert "tried     8 of 10 experiments" in ended.err, "no own function, no own loss"
     shown = nnaudit("report", "--probes", folder=folder).out.decode()

@@ -85,6 +85,19 @@ def test_a_model_made_before_the_block_is_seen(capsys: pytest.CaptureFixture[str
     ]
 
 
+class Scaled(nn.Linear):
+    """A layer of one's own, derived from torch's."""
+
+
+def test_layers_of_ones_own_are_known_by_the_class_that_they_derive_from() -> None:
+    model = nn.Sequential(Scaled(8, 4), nn.ReLU(), nn.Linear(4, 2))
+    with nnaudit.trace(quiet=True) as run:
+        model(torch.randn(3, 8)).sum().backward()
+    assert run.judgement is not None
+    seen = [(m.class_name, m.base) for m in run.judgement.run.modules]
+    assert seen == [("Sequential", "Sequential"), ("Scaled", "Linear"), ("ReLU", "ReLU"), ("Linear", "Linear")]
+
+
 def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with nnaudit.trace(quiet=True):

@@ -97,7 +97,7 @@ def chains(run: Run, whole: bool = False) -> dict[int, list[tuple[Module, Stream
     found: dict[int, list[tuple[Module, Stream]]] = {}
     for module in run.modules:
         stream = run.stream("activation", module.key)
-        if stream is not None and module.order and module.class_name in ("Linear", "Conv1d", "Conv2d", "Conv3d"):
+        if stream is not None and module.order and module.base in ("Linear", "Conv1d", "Conv2d", "Conv3d"):
             found.setdefault(root_of(module), []).append((module, stream))
     return {
         root: sorted(layers, key=lambda layer: layer[0].order)[: None if whole else -1]

@@ -128,6 +128,8 @@ class Module(Thing):
     LINES = ("line",)
     name: str = ""
     class_name: str = ""
+    base: str = ""
+    """The class of ``torch.nn`` that it is, or the nearest one that it derives from; "" for ``Module``."""
     line: Line | None = None
     root: int | None = None
     registered: bool = True

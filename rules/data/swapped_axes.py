@@ -322,7 +322,7 @@ class SwappedAxes(Rule):
     def watch(self, run: Run) -> Iterator[Finding]:
         for module in run.modules:
             sizes = module.input_sizes
-            first = module.class_name == "Conv2d" and run.stream("input", module.key) is not None
+            first = module.base == "Conv2d" and run.stream("input", module.key) is not None
             if not first or len(sizes) != 4:
                 continue
             _, channels, height, width = sizes

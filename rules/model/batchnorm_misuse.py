@@ -306,7 +306,7 @@ class BatchNormMisuse(Rule):
         trained = {found.module for found in run.passes if found.used and found.training}
         for module in run.modules:
             sizes = module.input_sizes
-            if not module.class_name.startswith("BatchNorm") or not module.train_dependent or sizes[:1] != [1]:
+            if not module.base.startswith("BatchNorm") or not module.train_dependent or sizes[:1] != [1]:
                 continue
             if evidence.root_of(module) not in trained or module.line is None:
                 continue

@@ -53,12 +53,12 @@ class SaturatedActivation(Rule):
         last = {root: layers[-1][0].order for root, layers in evidence.chains(run, whole=True).items() if layers}
         for module in run.modules:
             stream = run.stream("activation", module.key)
-            full = FULL.get(module.class_name)
+            full = FULL.get(module.base)
             if stream is None or full is None or module.loaded or len(stream.rows) < self.number("looks"):
                 continue
             if module.order >= last.get(evidence.root_of(module), 0) or stream.steps[0] != 0:
                 continue
-            slopes = _slopes(stream, module.class_name)
+            slopes = _slopes(stream, module.base)
             if max(slopes) > self.number("share") * full:
                 continue
             yield self.finding(

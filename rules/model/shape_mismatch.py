@@ -13,7 +13,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
-    from ...tracer.run import Failure, Run
+    from ...tracer.run import Failure, Module, Run
 
 _MISMATCH = re.compile(
     r"""mat1\ and\ mat2\ shapes | expected\ input.*to\ have.*channels | must\ match\ the\ size\ of\ tensor
@@ -413,12 +413,12 @@ class ShapeMismatch(Rule):
                 continue
             if module is None or loading or not _MISMATCH.search(failure.message):
                 continue
-            layer = module if _LEAVES.match(module.class_name) and module.line else None
+            layer = module if _LEAVES.match(module.base) and module.line else None
             where = layer.line if layer else failure.line
             first = failure.message.splitlines()[0][:200]
             yield self.finding(
                 where,
-                f"{_fact(failure, module.name, module.class_name)} Torch says: {first.rstrip('.')}.",
+                f"{_fact(failure, module)} Torch says: {first.rstrip('.')}.",
                 _advice(failure, module.name),
                 evidence=_flow(run, failure),
             )
@@ -437,16 +437,17 @@ class ShapeMismatch(Rule):
             )
 
 
-def _fact(failure: Failure, name: str, class_name: str) -> str:
+def _fact(failure: Failure, module: Module) -> str:
     product = _PRODUCT.search(failure.message)
     arrived = failure.flow[-1][2] if failure.flow else ""
     shape = f" of shape {arrived}" if arrived else ""
-    if product and class_name == "Linear":
+    if product and module.base == "Linear":
         return (
-            f"`{name}` takes {product[3]} features, but {product[2]} arrive (input{shape}): the forward pass fails "
-            "and the run ends."
+            f"`{module.name}` takes {product[3]} features, but {product[2]} arrive (input{shape}): the forward pass "
+            "fails and the run ends."
         )
-    return f"`{name}` ({class_name}) cannot work on its input{shape}: the forward pass fails and the run ends."
+    what = f"`{module.name}` ({module.class_name})"
+    return f"{what} cannot work on its input{shape}: the forward pass fails and the run ends."
 
 
 def _advice(failure: Failure, name: str) -> str:

@@ -166,4 +166,4 @@ def _width(module: Module) -> int:
     sizes = [int(size) for size in re.findall(r"\d+", module.output_shape.split(",")[0])]
     if not sizes:
         return 0
-    return sizes[1] if module.class_name.startswith("Conv") and len(sizes) > 1 else sizes[-1]
+    return sizes[1] if module.base.startswith("Conv") and len(sizes) > 1 else sizes[-1]

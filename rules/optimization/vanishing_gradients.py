@@ -335,7 +335,7 @@ class VanishingGradients(Rule):
             networks: dict[int, list[tuple[Module, Parameter]]] = {}
             for p in evidence.members(run, optimizer):
                 module = run.of("module", p.module)
-                if module is None or not module.order or len(p.shape) < 2 or module.class_name.startswith("Embed"):
+                if module is None or not module.order or len(p.shape) < 2 or module.base.startswith("Embed"):
                     continue
                 networks.setdefault(evidence.root_of(module), []).append((module, p))
             for layers in networks.values():

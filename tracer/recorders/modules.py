@@ -525,6 +525,7 @@ class ModuleRecorder(Recorder):
             Module,
             name=name,
             class_name=type(layer).__name__,
+            base=_base(type(layer)),
             line=line or self.made_at(layer),
             root=top,
             registered=registered,
@@ -688,6 +689,12 @@ def _assignment(source: str, attribute: str) -> int | None:
                 if isinstance(target, ast.Attribute) and target.attr == attribute:
                     return target.lineno - 1
     return None
+
+
+def _base(cls: type[nn.Module]) -> str:
+    """The nearest class of torch's among a class and those that it derives from."""
+    found = next(c for c in cls.__mro__ if c.__module__.startswith("torch.nn."))
+    return "" if found is nn.Module else found.__name__
 
 
 def _train_dependent(layer: nn.Module) -> bool:
