@@ -114,8 +114,18 @@ def table(run: Run) -> str:
         for name, layer in zip(names, layers, strict=True):
             place = f"  {_at(layer.line)}" if layer.line is not None else ""
             lines.append(f"  {name:<{width}}{layer.inputs or '-'} -> {layer.outputs}{place}")
-    lines += list(_resizes(run))
+    lines += [*_axes(run), *_resizes(run)]
     return "\n".join(lines) + "\n"
+
+
+def _axes(run: Run) -> Iterator[str]:
+    if run.axes:
+        yield "other sizes of the inputs"
+    for axis in run.axes:
+        words = {0: f"only {axis.size} ({axis.message})", 1: "any size"}.get(
+            axis.divisor, f"multiples of {axis.divisor}"
+        )
+        yield f"  argument {axis.argument + 1}, axis {axis.axis}: {words}"
 
 
 def _resizes(run: Run) -> Iterator[str]:

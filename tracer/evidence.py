@@ -24,6 +24,11 @@ OF_CLASSES = (
 
 VIEWS = frozenset("view reshape flatten unflatten view_as reshape_as unsafe_view".split())
 """Functions that give a tensor another shape and leave its numbers in their order."""
+PAIRWISE = frozenset(
+    """add sub mul div true_divide rsub
+    __add__ __sub__ __mul__ __truediv__ __radd__ __rsub__ __rmul__""".split()
+)
+"""Functions that broadcast."""
 OVER_TIME = {
     "lstm": "an LSTM",
     "gru": "a GRU",

@@ -484,6 +484,22 @@ class Mix(Thing):
 
 
 @dataclass(slots=True)
+class Axis(Thing):
+    """An axis of an input behind that of the samples: which sizes the model takes there. A note, not a problem."""
+
+    KIND = "axis"
+    LINES = ("line",)
+    line: Line | None = None
+    """Where the first other size failed."""
+    argument: int = 0
+    axis: int = 0
+    size: int = 0
+    divisor: int = 0
+    """Multiples of it run, 1: any size; 0: only its own size does."""
+    message: str = ""
+
+
+@dataclass(slots=True)
 class Resize(Thing):
     """A batch of another size failed."""
 
@@ -686,6 +702,7 @@ KINDS: tuple[type[Thing], ...] = (
     Probe,
     Layer,
     Mix,
+    Axis,
     Resize,
     Cut,
     Blind,
@@ -836,6 +853,11 @@ class Run:
     def mixes(self) -> list[Mix]:
         """Operations that mix samples or axes."""
         return list(self.things["mix"].values())
+
+    @property
+    def axes(self) -> list[Axis]:
+        """Sizes that the model takes."""
+        return list(self.things["axis"].values())
 
     @property
     def resizes(self) -> list[Resize]:

@@ -8,6 +8,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from ...analyzer.values import Data, Obj, constant
+from ...tracer import evidence
+from ...tracer.evidence import PAIRWISE
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -52,6 +54,9 @@ class LossBroadcast(Rule):
     as in a ranking loss, has a graph on both sides. Three is the project's own choice: one odd
     batch is not training.
 
+    In an experiment the batch flows through the model: a column and a vector of as many samples that meet there make a
+    table of all pairs. Such tables can be meant (`x.unsqueeze(1) - x`), so that is only likely.
+
     ## What to do
 
     Give both the same shape:
@@ -66,6 +71,7 @@ class LossBroadcast(Rule):
     name = "loss-broadcast"
     points = (25,)
     severity = Severity.ERROR
+    experiments = ("shapes",)
     triggers = ("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "backward")
     options = {"evaluations": 3}
 
@@ -376,6 +382,20 @@ class LossBroadcast(Rule):
                 Hop("its mean or sum is differentiated here", place.line, f"{place.calls} calls"),
             ],
         )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for mix in run.mixes:
+            if mix.operation not in PAIRWISE or mix.inputs[1:] != [1] or len(mix.outputs) != 2:
+                continue
+            yield self.finding(
+                mix.line,
+                f"In `{mix.module}` `{mix.operation.strip('_')}` makes a table of {evidence.shape(mix.outputs)} out "
+                f"of a column of {evidence.shape(mix.inputs)} and a vector of {mix.inputs[0]}: every sample meets "
+                "every other one.",
+                "Bring both to one shape: `squeeze(1)` the column, or leave the axis of the vector in place.",
+                evidence=[Hop("the batch flows through here", mix.line, evidence.shape(mix.outputs))],
+                confidence=Confidence.LIKELY,
+            )
 
 
 def _column_and_row(column: Shape, row: Shape) -> bool:

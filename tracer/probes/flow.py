@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...rules.finding import Line
-from ..run import Layer, Resize
+from ..run import Axis, Layer, Resize
 from .mixing import exchanged_axes
 from .replay import Skip, tensors_in
 from .scene import Scene, mapped, samples_axis
 
 MAX_ROWS = 400
+PRIMES = (2, 11, 13, 17, 19)
+DIVISORS = (1, 2, 4, 8, 16, 32)
 
 
 def shapes(scene: Scene) -> None:
@@ -25,6 +34,8 @@ def shapes(scene: Scene) -> None:
         scene.send(row)
     for mix in exchanged_axes(scene):
         scene.send(mix)
+    for axis in free_axes(scene):
+        scene.send(axis)
 
 
 def _traced(scene: Scene, model: nn.Module) -> list[Layer]:
@@ -103,6 +114,53 @@ def _called(scene: Scene, model: nn.Module) -> list[Layer]:
 def shape_text(value: Any) -> str:
     """``8×3×32×32, 8×10``."""
     return ", ".join("×".join(map(str, t.shape)) or "scalar" for t in tensors_in(value))
+
+
+def free_axes(scene: Scene) -> Iterator[Axis]:
+    """For every further axis of the inputs: does the model take other sizes, or multiples of something only?
+
+    Fake tensors compute shapes without numbers, so large sizes cost nothing; where control flow needs numbers, zeros
+    flow instead. The sizes tried are a prime each (times a divisor, as pooling and patches ask for), so that no axis is
+    taken for another one.
+    """
+    for place, tensor in enumerate(scene.args):
+        if not isinstance(tensor, torch.Tensor) or not 2 <= tensor.dim() <= 5:
+            continue
+        for axis in range(1, tensor.dim()):
+            if axis == 1 and tensor.dim() > 3:
+                continue  # channels
+            yield _free_axis(scene, place, axis)
+
+
+def _free_axis(scene: Scene, place: int, axis: int) -> Axis:
+    tensor = scene.args[place]
+    found = Axis(0, None, place, axis, tensor.shape[axis])
+    for divisor in DIVISORS:
+        shape = list(tensor.shape)
+        shape[axis] = divisor * PRIMES[axis] * max(1, tensor.shape[axis] // (divisor * PRIMES[axis]))
+        if shape[axis] == tensor.shape[axis]:
+            shape[axis] += divisor
+        args = list(scene.args)
+        args[place] = tensor.new_zeros(shape)
+        try:
+            _run_faked(scene, args)
+        except Exception as error:
+            if not found.message:
+                found.message, found.line = _first_line(error), _last_line(error, scene)
+        else:
+            found.divisor = divisor
+            break
+    return found
+
+
+def _run_faked(scene: Scene, args: list[Any]) -> None:
+    with torch.no_grad():
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+                faked = [mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in args]
+                scene.forward(faked)
+        except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException):
+            scene.forward(args)
 
 
 def sizes(scene: Scene) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ...rules.finding import Line
-from ..evidence import VIEWS
+from ..evidence import PAIRWISE, VIEWS
 from ..run import Mix
 from .replay import Randomness, Skip, tensors_in
 from .scene import Here, Scene, mapped, samples_axis
@@ -205,6 +205,10 @@ class _Views(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
+        if name in PAIRWISE and (shapes := _table_of_all_pairs(args, result)) is not None:
+            line = self._scene.here()
+            size = self._scene.batch_size
+            self.found.setdefault(line, Mix(0, name, line, self._stack.innermost, *shapes, size))
         if name in VIEWS and isinstance(result, torch.Tensor) and args and isinstance(args[0], torch.Tensor):
             before, after = list(args[0].shape), list(result.shape)
             if exchanges(before, after):
@@ -212,6 +216,16 @@ class _Views(TorchFunctionMode):
                 mix = Mix(0, name, line, self._stack.innermost, before, after, self._scene.batch_size)
                 self.found.setdefault(line, mix)
         return result
+
+
+def _table_of_all_pairs(args: Any, result: Any) -> tuple[list[int], list[int]] | None:
+    """The shape of a column ``(n, 1)`` and of the table that a vector ``(n,)`` makes of it; None for others."""
+    shapes = sorted(list(t.shape) for t in args[:2] if isinstance(t, torch.Tensor))
+    if len(shapes) != 2 or not isinstance(result, torch.Tensor):
+        return None
+    vector, column = shapes
+    n = vector[0] if len(vector) == 1 else 0
+    return (column, list(result.shape)) if n > 1 and column == [n, 1] else None
 
 
 def exchanges(before: list[int], after: list[int]) -> bool:
