@@ -91,6 +91,8 @@ def _loop(run: Run) -> str:
             continue
         if fit.own <= FITTED * fit.constant:
             return f"the script's own optimizer learns {count(fit.samples, 'sample')} by heart"
+        if not fit.own_settled:
+            continue
         return (
             f"suspect: {fit.optimizer} at {fit.rate:g} learns {count(fit.samples, 'sample')} by heart "
             f"({fit.best:.3g}), the script's own optimizer does not ({fit.own:.3g}): look at the learning rate"

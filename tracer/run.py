@@ -580,6 +580,8 @@ class Fit(Thing):
     rate: float = 0.0
     own: float | None = None
     """The best loss with the script's own optimizer."""
+    own_settled: bool = False
+    """It had stopped falling."""
     settled: bool = False
     """It had stopped falling, or a tenth of the constant's loss was reached."""
     parameters: int = 0

@@ -28,7 +28,7 @@ class TooSmallNetwork(Rule):
     ## How it is told apart from code that only looks alike
 
     - The plain network proves that the targets of the batch can be told from its inputs.
-    - All trainings must have settled, with the script's own optimizer and with Adam at three rates.
+    - All trainings must have settled, with the script's own optimizer and with Adam at four rates.
     - Networks that are regularised by their shape (linear models, small ones for few data) are a choice, and this is a
       warning: at half of the constant's loss it is still said nothing.
 

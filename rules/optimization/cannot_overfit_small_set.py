@@ -18,7 +18,7 @@ class CannotOverfitSmallSet(Rule):
     ## What it is
 
     Any network that can learn at all can memorise a few samples: there are far more weights than targets. Here the
-    loss stays near that of the best constant, with the script's own optimizer and with Adam at three rates, until it
+    loss stays near that of the best constant, with the script's own optimizer and with Adam at four rates, until it
     stopped falling.
 
     ## Why it hurts training

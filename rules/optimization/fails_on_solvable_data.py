@@ -19,7 +19,7 @@ class FailsOnSolvableData(Rule):
 
     The inputs of the batch are replaced by a fixed random pattern for each class under some noise, of the same shape,
     mean and deviation; the labels by those of the patterns. A linear map can tell them apart. A copy of the model,
-    trained by Adam at three rates, gets no further than a guess.
+    trained by Adam at four rates, gets no further than a guess.
 
     ## Why it hurts training
 

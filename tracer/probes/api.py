@@ -19,7 +19,7 @@ from ..isolation import in_child, obstacle
 from ..run import KINDS, Probe, Run
 from ..sites import Sites
 from ..store import decode, encode
-from .experiments import code_line, line_of, perform
+from .experiments import code_line, line_of, perform, time_for
 from .names import EXPERIMENTS, REASONS
 from .replay import Randomness, Step, tensors_in
 from .scene import Scene
@@ -68,8 +68,7 @@ def probe(
     end = time.monotonic() + seconds
     why = obstacle((*model.parameters(), *model.buffers()))
     for index, name in enumerate(names):
-        waiting = sum(EXPERIMENTS[other].share for other in names[index:])
-        allowed = max(0.1, end - time.monotonic()) * EXPERIMENTS[name].share / waiting
+        allowed = time_for(name, names[index:], max(0.1, end - time.monotonic()))
         made = Probe(len(run.probes) + 1, name, reason=why)
         run.things[Probe.KIND][made.key] = made
         if not why:

@@ -33,6 +33,7 @@ MAX_PLACES = 3
 MAX_FRAMES = 100
 MAX_BUFFERS = 64 << 20
 """Bytes of buffers that are copied before the first forward pass."""
+SHORT = 3.0
 LEAST = 0.5
 """Seconds below which an experiment is not begun."""
 
@@ -136,8 +137,7 @@ class Prober:
             if why:
                 probe.reason = why
                 continue
-            waiting = sum(EXPERIMENTS[other].share for other in self._names[index:])
-            seconds = max(0.0, end - time.monotonic()) * EXPERIMENTS[name].share / waiting
+            seconds = time_for(name, self._names[index:], end - time.monotonic())
             self._make(probe, seconds, loss, stack, states)
         self._left -= time.monotonic() - began
 
@@ -150,7 +150,8 @@ class Prober:
         began = time.monotonic()
 
         def work(send: Callable[[Any], None]) -> None:
-            torch._dynamo.config.disable = True
+            if "torch._dynamo" in sys.modules:
+                torch._dynamo.config.disable = True
             scene = self._scene(loss, frames, stack, states, 0.8 * seconds)
             send({"model": scene.name})
             scene.send = lambda thing: send({"kind": thing.KIND, "data": encode(thing)})
@@ -225,6 +226,12 @@ class Prober:
                 last = loader.samples % size if loader.batches_per_epoch * size > loader.samples else 0
             return size, True, last
         return (tensors[0].shape[0], False, 0) if tensors else (0, False, 0)
+
+
+def time_for(name: str, waiting: Sequence[str], left: float) -> float:
+    """Seconds for an experiment: its share, and as much as short ones may need while there is time."""
+    share = EXPERIMENTS[name].share / sum(EXPERIMENTS[other].share for other in waiting)
+    return max(left * share, min(SHORT, left / 2), 0.0)
 
 
 def perform(name: str, scene: Scene, send: Callable[[Any], None]) -> None:

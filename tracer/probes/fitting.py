@@ -1,7 +1,7 @@
 """A copy of the model learns a few samples by heart: what cannot do that cannot learn anything.
 
 "Overfit a single batch of only a few examples (e.g. as little as two)": Karpathy, "A Recipe for Training Neural
-Networks" (2019). The script's own loss is trained, by the script's own optimizer and by Adam at three rates. It counts
+Networks" (2019). The script's own loss is trained, by the script's own optimizer and by Adam at four rates. It counts
 as fitted when the known losses in it (cross-entropy of classes, binary cross-entropy, squared and absolute errors),
 whose least value is zero, fall below a share of what the best constant prediction reaches.
 """
@@ -23,10 +23,10 @@ from ..run import Fit
 from .replay import Skip, tensors_in
 from .scene import Change, Evaluation, LossCall, Scene, calm, mapped, picked
 
-RATES = (1e-3, 1e-2, 1e-4)
+RATES = (1e-2, 1e-3, 0.1, 1e-4)
 FITTED = 0.1
 """Share of the constant's loss at which a training ends: the samples are known by heart."""
-MAX_STEPS = 600
+MAX_STEPS = 2000
 PATIENCE = 120
 """Steps without a new best loss, by a hundredth, after which it has settled."""
 SAMPLES = (2, 8)
@@ -67,7 +67,7 @@ def overfit(scene: Scene) -> None:
                 continue
             left = (until - time.monotonic()) / (len(counts) - counts.index(count))
             begun.restore()
-            fit = _fit(scene, names, begun, left)
+            fit = _fit(scene, names, begun, count, left)
             if fit is None:
                 continue
             scene.send(fit)
@@ -75,7 +75,7 @@ def overfit(scene: Scene) -> None:
                 break  # more samples will not fit either
 
 
-def _fit(scene: Scene, names: dict[str, Any], begun: Weights, seconds: float) -> Fit | None:
+def _fit(scene: Scene, names: dict[str, Any], begun: Weights, samples: int, seconds: float) -> Fit | None:
     """Train until one way of training fits."""
 
     def measure() -> Evaluation:
@@ -86,7 +86,7 @@ def _fit(scene: Scene, names: dict[str, Any], begun: Weights, seconds: float) ->
     constant = sum(_constant(use) for use in uses)
     if constant < 1e-3:
         return None  # one target for all: nothing to learn
-    samples = uses[0].target.shape[0] if uses[0].target.dim() else 1
+    samples = samples or (uses[0].target.shape[0] if uses[0].target.dim() else 1)
     size = sum(p.numel() for p in _trainable(scene, before.loss))
     fit = Fit(0, uses[0].line, scene.name, "batch", uses[0].name, samples, constant, parameters=size)
     ways = [*_own(scene), *((f"Adam({rate:g})", rate, _adam(rate)) for rate in RATES)]
@@ -99,7 +99,7 @@ def _fit(scene: Scene, names: dict[str, Any], begun: Weights, seconds: float) ->
         courses.append(course)
         own = not name.startswith("Adam(")
         if own:
-            fit.own = min(course.best, fit.own if fit.own is not None else math.inf)
+            fit.own, fit.own_settled = course.best, course.settled
         if course.best < fit.best or not fit.steps:
             fit.first, fit.best, fit.steps, fit.optimizer, fit.rate = (
                 course.first, course.best, course.steps, name.partition("(")[0], rate,
@@ -124,7 +124,7 @@ def _train(
     """Step after step until the samples are fitted, nothing gets better, or the time is over."""
     course = Course()
     until = time.monotonic() + seconds
-    bettered, factor = 0, 1.0
+    bettered, mark, factor = 0, math.inf, 1.0
     for step in range(MAX_STEPS):
         evaluation = measure()
         value = float(sum(use.result.detach().double().mean() for use in _known(evaluation)))
@@ -133,8 +133,8 @@ def _train(
             course.first = value
         if not math.isfinite(value):
             break
-        if value < 0.99 * course.best:
-            bettered = step
+        if value < 0.99 * mark:
+            bettered, mark = step, value
         if value < course.best:
             course.best, course.last = value, evaluation
         if course.best <= FITTED * constant or step - bettered >= PATIENCE:
@@ -150,8 +150,6 @@ def _train(
             factor /= 16  # half precision: as a GradScaler does
         else:
             break
-    else:
-        course.settled = True
     return course
 
 
@@ -250,11 +248,10 @@ def _constant(use: LossCall) -> float:
     if use.kind == "binary":
         p = middle.clamp(1e-6, 1 - 1e-6).expand_as(target)
         return float(F.binary_cross_entropy(p, target))
-    if use.name == "l1_loss":
-        return float((target - target.median()).abs().mean())
     function = getattr(F, use.name)
     options = {k: v for k, v in use.options.items() if k in ("beta", "delta")}
-    return float(function(middle.expand_as(target), target, **options))
+    centres = (middle, target.median(0, keepdim=True).values if target.dim() > 1 else target.median())
+    return min(float(function(centre.expand_as(target), target, **options)) for centre in centres)
 
 
 def _contradicts(evaluation: Evaluation) -> bool:

@@ -44,7 +44,7 @@ def crosstalk(scene: Scene) -> None:
     def run(args: Any, kwargs: Any) -> list[torch.Tensor]:
         state.restore()
         with torch.no_grad():
-            return [t.clone() for t in tensors_in(model(*args, **kwargs))]
+            return [t.clone() for t in tensors_in(model(*args, **kwargs)) if t.dim()]
 
     before, again = run(scene.args, scene.kwargs), run(scene.args, scene.kwargs)
     if any(not torch.equal(a, b) for a, b in zip(before, again, strict=True)):
