@@ -99,6 +99,8 @@ def trace(
     config: _PathLike | None = None,
     every: int | None = None,
     find_nan: bool = False,
+    probes: Sequence[str] = (),
+    probe_budget: float = 20,
     quiet: bool = False,
 ) -> Tracing:
     """Watch what trains inside a ``with`` block, in a notebook or a script of one's own.
@@ -109,8 +111,9 @@ def trace(
 
     Models made before the block are seen too, but without the lines that made them. The selection is that of
     :func:`scan`. With ``run_dir`` the run is recorded there; ``every`` and ``find_nan`` are as for ``nnaudit trace``;
-    ``quiet`` prints nothing. Raises ``nnaudit.interfaces.trace.Unavailable`` without torch, ``ValueError`` for a
-    wrong selection.
+    ``probes`` names the experiments to make, for at most ``probe_budget`` seconds; ``quiet`` prints nothing.
+    Raises ``nnaudit.interfaces.trace.Unavailable`` without torch, ``ValueError`` for a wrong selection or an
+    unknown experiment.
     """
     from pathlib import Path
 
@@ -128,7 +131,19 @@ def trace(
     judge, problems = tracing.prepare(wanted, Path())
     if problems:
         raise ValueError("; ".join(map(str, problems)))
-    return tracing.Tracing(judge, None if run_dir is None else Path(run_dir), quiet, every=every, find_nan=find_nan)
+    from .tracer.probes.names import unknown
+
+    if wrong := unknown(probes):
+        raise ValueError(wrong)
+    return tracing.Tracing(
+        judge,
+        None if run_dir is None else Path(run_dir),
+        quiet,
+        every=every,
+        find_nan=find_nan,
+        probes=tuple(probes),
+        probe_budget=probe_budget,
+    )
 
 
 def __getattr__(name: str) -> object:

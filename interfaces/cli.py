@@ -18,7 +18,7 @@ import click
 
 from .. import __version__
 from ..reports import FORMATS, TEXT_FORMATS
-from ..tracer.probes.names import PROBES
+from ..tracer.probes.names import PROBES, unknown
 
 if TYPE_CHECKING:
     from ..rules.rule import Rule
@@ -372,9 +372,8 @@ def _probes(context: click.Context, parameter: click.Parameter, value: str | Non
     if not value:
         return ()
     names = value.split(",")
-    unknown = [name for name in names if name not in (*PROBES, "all", "usual")]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is no experiment; there are: {', '.join(PROBES)}, all")
+    if wrong := unknown(name for name in names if name not in ("all", "usual")):
+        raise click.BadParameter(f"{wrong}, all")
     if "all" in names:
         return tuple(PROBES)
     usual = [name for name, optional in PROBES.items() if not optional] if "usual" in names else []

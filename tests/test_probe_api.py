@@ -222,3 +222,48 @@ def test_a_child_reads_files_at_a_place_of_its_own(tmp_path: Path) -> None:
         answer = in_child(lambda send: send(list(stream.read(5))), 10)
         assert answer.messages == [[10, 11, 12, 13, 14]]
         assert stream.tell() == 10
+
+
+def test_on_an_accelerator_a_copy_is_tried(monkeypatch: pytest.MonkeyPatch, batch: tuple[Any, Any]) -> None:
+    """What needs the loss cannot be tried there; the rest is, on a copy without the script's hooks."""
+    monkeypatch.setattr("nnaudit.tracer.probes.experiments.obstacle", lambda tensors: "accelerator")
+    seen: list[Any] = []
+    model = Plain(mixed=True)
+    model.register_forward_hook(lambda module, args, output: seen.append(output))
+    with nnaudit.trace(quiet=True, probes=["crosstalk", "overfit"]) as run:
+        F.cross_entropy(model(batch[0]), batch[1]).backward()
+    assert len(seen) == 1
+    assert run.judgement is not None
+    made = run.judgement.run
+    assert [(p.name, p.reason) for p in made.probes] == [("crosstalk", ""), ("overfit", "accelerator")]
+    assert [mix.operation for mix in made.mixes] == ["softmax"]
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_model_that_cannot_be_copied_is_left_alone(monkeypatch: pytest.MonkeyPatch, batch: tuple[Any, Any]) -> None:
+    monkeypatch.setattr("nnaudit.tracer.probes.experiments.obstacle", lambda tensors: "accelerator")
+    model = Plain()
+    model.extra = torch.ones(3, requires_grad=True) * 2  # deepcopy refuses tensors that are no leaves
+    with nnaudit.trace(quiet=True, probes=["crosstalk"]) as run:
+        F.cross_entropy(model(batch[0]), batch[1]).backward()
+    assert run.judgement is not None
+    [probe] = run.judgement.run.probes
+    assert probe.reason == "accelerator"
+    assert "no copy could be made" in probe.detail
+
+
+def test_a_block_that_is_traced_can_be_probed(batch: tuple[Any, Any]) -> None:
+    torch.manual_seed(0)
+    model = Plain()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with nnaudit.trace(quiet=True, probes=["connectivity", "overfit"]) as run:
+        for _ in range(3):
+            loss = F.cross_entropy(model(batch[0]), batch[1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert run.judgement is not None
+    assert {p.reason for p in run.judgement.run.probes} == {""}
+    assert all(fit.best < 0.5 * fit.constant for fit in run.judgement.run.fits)
+    with pytest.raises(ValueError, match="is no experiment"):
+        nnaudit.trace(probes=["nonsense"])

@@ -500,6 +500,17 @@ class Axis(Thing):
 
 
 @dataclass(slots=True)
+class Collated(Thing):
+    """A collate function that does not keep the fields of a sample together: another order of samples shows it."""
+
+    KIND = "collated"
+    LINES = ("line",)
+    line: Line | None = None
+    samples: int = 0
+    fields: int = 0
+
+
+@dataclass(slots=True)
 class Resize(Thing):
     """A batch of another size failed."""
 
@@ -704,6 +715,7 @@ KINDS: tuple[type[Thing], ...] = (
     Probe,
     Layer,
     Mix,
+    Collated,
     Axis,
     Resize,
     Cut,
@@ -855,6 +867,11 @@ class Run:
     def mixes(self) -> list[Mix]:
         """Operations that mix samples or axes."""
         return list(self.things["mix"].values())
+
+    @property
+    def collated(self) -> list[Collated]:
+        """Collate functions that part the fields of samples."""
+        return list(self.things["collated"].values())
 
     @property
     def axes(self) -> list[Axis]:

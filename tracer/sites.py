@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
 from types import CodeType, FrameType
+from typing import Any
 
 from ..rules.finding import Line
 
@@ -80,6 +82,20 @@ class Sites:
     def is_user(self, file: str) -> bool:
         """Whether a file is neither torch's, ours, nor an installed library's."""
         return self._kind(file) == _USER
+
+    def user_line(self, frame: FrameType, row: int) -> Line | None:
+        """A row of a frame where the code is the user's; None elsewhere."""
+        if not self.is_user(frame.f_code.co_filename):
+            return None
+        found = self.line(frame)
+        return Line(found.file, row, found.function)
+
+    def function_line(self, function: Any) -> Line | None:
+        """Where a function of the user's begins; None for others."""
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        if code is None or not self.is_user(code.co_filename):
+            return None
+        return Line(code.co_filename, code.co_firstlineno, code.co_qualname)
 
     def is_skipped(self, file: str) -> bool:
         """Whether a file is torch's or ours."""

@@ -11,6 +11,7 @@ from ..rule import Example, Rule
 
 if TYPE_CHECKING:
     from ...analyzer.program import Program
+    from ...tracer.run import Run
 
 
 class LoaderAltersData(Rule):
@@ -35,6 +36,9 @@ class LoaderAltersData(Rule):
     - Parts that are only counted (lengths, masks of padding) are not compared.
     - A function of which a part cannot be followed is left alone.
 
+    In an experiment the collate function is given the same samples of the data set in two orders: each field must
+    follow in the same way. Fields with equal rows, and functions that draw random numbers, are not judged.
+
     ## What to do
 
     Sort the samples first (`batch.sort(key=...)`), then take them apart; or apply one index to all parts.
@@ -44,6 +48,7 @@ class LoaderAltersData(Rule):
     name = "loader-alters-data"
     points = (3, 4)
     severity = Severity.ERROR
+    experiments = ("collate",)
     triggers = ("collate_fn",)
 
     bad = [
@@ -262,4 +267,14 @@ class LoaderAltersData(Rule):
                 "batches of the loader at {0} they belong to different samples.",
                 "Sort or filter the samples as a whole before they are taken apart, or apply one index to all parts.",
                 evidence=[Hop("the loader that calls this function", found.loader.site)],
+            )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        for collated in run.collated:
+            yield self.finding(
+                collated.line,
+                f"The collate function parts the fields of samples: given the same {collated.samples} samples in "
+                f"another order, its {collated.fields} fields do not follow in the same way.",
+                "Sort or filter whole samples, not one field: `batch.sort(key=...)` before the fields are taken apart.",
+                evidence=[Hop("the batch is put together here", collated.line, f"{collated.samples} samples")],
             )

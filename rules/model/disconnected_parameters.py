@@ -53,6 +53,9 @@ class DisconnectedParameters(Rule):
     list or dictionary, since others of them are used, and there the finding stays likely: which head or expert is
     used may be an option of the run. The numbers are the project's own choice.
 
+    In an experiment the graph of the first loss is walked. What it does not reach may be used in a later step, so in a
+    run of less than 10 steps that is only likely.
+
     ## What to do
 
     Use the layer or delete it. To see what is not connected:
@@ -67,6 +70,7 @@ class DisconnectedParameters(Rule):
     name = "disconnected-parameters"
     points = (23,)
     severity = Severity.ERROR
+    experiments = ("connectivity",)
     triggers = modules.LAYER_WORDS
     options = {"steps": 10, "running": 200}
 
@@ -462,6 +466,28 @@ class DisconnectedParameters(Rule):
             ],
             confidence=Confidence.LIKELY if _is_one_of_several(run, module) else evidence.settled(run),
         )
+
+    def probe(self, run: Run) -> Iterator[Finding]:
+        """Runs that are too short for the other detector, of one loss only."""
+        if len(run.backwards) != 1 or any(o.steps >= self.number("steps") for o in run.optimizers):
+            return
+        by_name = {p.name: p for p in run.parameters}
+        for cut in run.cuts:
+            lost = [p for name in cut.parameters if (p := by_name.get(name)) is not None and not p.reached]
+            module = run.of("module", lost[0].module) if lost else None
+            if cut.operation not in ("", "unused") or module is None or module.line is None:
+                continue
+            if any(p.loaded or p.moved_by_hand or p.plain for p in lost) or module.library or module.choice:
+                continue
+            unused = "its layer does not run" if cut.operation else "what it computes is not part of the loss"
+            yield self.finding(
+                module.line,
+                f"The loss does not reach {evidence.listed(cut.parameters)} ({cut.size:,} numbers), which the "
+                f"optimizer was given: {unused}.",
+                f"Use `{module.name}` in `forward`, or delete it.",
+                evidence=[Hop("backward starts here", run.backwards[0].line, f"{run.steps} steps seen")],
+                confidence=Confidence.LIKELY,
+            )
 
 
 def _whole(run: Run, module: Module, lost: set[int]) -> Module:

@@ -19,8 +19,8 @@ from ..isolation import in_child, obstacle
 from ..run import KINDS, Probe, Run
 from ..sites import Sites
 from ..store import decode, encode
-from .experiments import code_line, line_of, perform, time_for
-from .names import EXPERIMENTS, REASONS
+from .experiments import perform, time_for
+from .names import EXPERIMENTS, REASONS, unknown
 from .replay import Randomness, Step, tensors_in
 from .scene import Scene
 
@@ -61,9 +61,8 @@ def probe(
     all together. Raises ``ValueError`` for an unknown name.
     """
     names = list(experiments or (name for name, about in EXPERIMENTS.items() if not about.optional))
-    for name in names:
-        if name not in EXPERIMENTS:
-            raise ValueError(f"{name!r} is no experiment; there are: {', '.join(EXPERIMENTS)}")
+    if wrong := unknown(names):
+        raise ValueError(wrong)
     run = Run()
     end = time.monotonic() + seconds
     why = obstacle((*model.parameters(), *model.buffers()))
@@ -123,8 +122,8 @@ def _scene(
         optimizers=() if optimizer is None else (optimizer,),
         batch_size=tensors[0].shape[0] if tensors else 0,
         sure=True,
-        lines=lambda frame, row: line_of(sites, frame, row),
-        code_line=lambda function: code_line(sites, function),
+        lines=sites.user_line,
+        code_line=sites.function_line,
         seconds=0.8 * seconds,
     )
 

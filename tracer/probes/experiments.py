@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,20 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...rules.finding import Line
 from ..isolation import in_child, obstacle
 from ..quiet import say
-from ..recorders.gradients import leaves_of
 from ..recorders.modules import ModuleRecorder
 from ..recorders.optimizers import OptimizerRecorder
 from ..run import Backward, Probe
-from ..sites import Sites
 from ..store import decode, encode
 from ..watch import Watch
-from . import checking, connectivity, fitting, flow, mixing, settings, signal
+from . import checking, collating, connectivity, fitting, flow, mixing, settings, signal
 from .names import EXPERIMENTS
-from .replay import Buffers, Randomness, Skip, Stack, Step, find, tensors_in
-from .scene import Scene, samples_axis
+from .replay import Buffers, Randomness, Skip, Stack
+from .scene import Scene
+from .staging import Stage
 
 BUDGET = 20.0
 """Seconds that all experiments of a run may take by default."""
@@ -42,6 +40,7 @@ RUN: dict[str, Callable[[Scene], None]] = {
     "connectivity": connectivity.connectivity,
     "shapes": flow.shapes,
     "sizes": flow.sizes,
+    "collate": collating.collate,
     "crosstalk": mixing.crosstalk,
     "input": signal.ignored,
     "chance": signal.chance,
@@ -71,7 +70,7 @@ class Prober:
     ) -> None:
         self._watch = watch
         self._modules = modules
-        self._optimizers = optimizers
+        self._stage = Stage(watch, modules, optimizers)
         self._names = names
         self._left = budget
         self._places = 0
@@ -132,27 +131,32 @@ class Prober:
         end = time.monotonic() + allowed
         began = time.monotonic()
         why = obstacle(t for module, _ in self._modules.roots() for t in (*module.parameters(), *module.buffers()))
+        frames = self._frames(3)
+        stage: Callable[[float], Scene] = functools.partial(
+            self._stage.scene, loss, stack, states, self._buffers, frames
+        )
+        if why == "accelerator":
+            stage, why = self._stage.copied(loss), ""
         for index, name in enumerate(self._names):
             probe = self._watch.record.new(Probe, name=name, line=place.line)
             if why:
                 probe.reason = why
                 continue
             seconds = time_for(name, self._names[index:], end - time.monotonic())
-            self._make(probe, seconds, loss, stack, states)
+            self._make(probe, seconds, stage)
         self._left -= time.monotonic() - began
 
-    def _make(self, probe: Probe, seconds: float, loss: torch.Tensor, stack: Stack, states: list[Randomness]) -> None:
+    def _make(self, probe: Probe, seconds: float, stage: Callable[[float], Scene]) -> None:
         """One experiment in its child; what it learned becomes nouns of the run."""
         if seconds < LEAST:
             probe.reason = "time"
             return
-        frames = self._frames(2)
         began = time.monotonic()
 
         def work(send: Callable[[Any], None]) -> None:
             if "torch._dynamo" in sys.modules:
                 torch._dynamo.config.disable = True
-            scene = self._scene(loss, frames, stack, states, 0.8 * seconds)
+            scene = stage(0.8 * seconds)
             send({"model": scene.name})
             scene.send = lambda thing: send({"kind": thing.KIND, "data": encode(thing)})
             perform(probe.name, scene, send)
@@ -170,63 +174,6 @@ class Prober:
             probe.reason = answer.end
         self._watch.record.touch(probe)
 
-    # ------------------------------------------------------------------ in the child
-
-    def _scene(
-        self, loss: torch.Tensor, frames: list[FrameType], stack: Stack, states: list[Randomness], seconds: float
-    ) -> Scene:
-        """The training as it stands; raises :class:`Skip` where no model is known."""
-        calls = [(m, call) for call in self._modules.calls if (m := call.module()) is not None]
-        step: Step | Skip
-        try:
-            given = [(m, call.args, call.kwargs) for m, call in calls]
-            step = find(stack, states, self._buffers, given, frames, loss)
-        except Skip as skip:
-            step = skip
-        trained = [(m, call) for m, call in calls if any(p.requires_grad for p in m.parameters())]
-        if not trained:
-            return Scene(nn.Identity(), "?", (), {}, loss, Skip("no-model"), _nowhere)
-        reached = {id(t) for t in leaves_of(loss)[0] or []}
-        model, call = max(trained, key=lambda each: sum(id(p) in reached for p in each[0].parameters()))
-        names = {id(module): root.name for module, root in self._modules.roots()}
-        others = {id(m): (names.get(id(m), type(m).__name__), m) for m, _ in trained if m is not model}
-        size, sure, last = self._samples(call)
-        sites = self._watch.sites
-        return Scene(
-            model,
-            names.get(id(model), type(model).__name__),
-            call.args,
-            call.kwargs,
-            loss,
-            step,
-            lambda: sites.here(3),
-            optimizers=self._optimizers.alive(),
-            batch_size=size,
-            sure=sure,
-            last_batch=last,
-            lines=lambda frame, row: line_of(sites, frame, row),
-            code_line=lambda function: code_line(sites, function),
-            module_lines=self._made_at,
-            others=list(others.values()),
-            seconds=seconds,
-            iterator=self._watch.readings[-1].iterator() if self._watch.readings else None,
-        )
-
-    def _made_at(self, name: str) -> Line | None:
-        return next((module.line for module in self._watch.run.modules if module.name == name), None)
-
-    def _samples(self, call: Any) -> tuple[int, bool, int]:
-        """The number of samples, whether a loader says so, and the size of its last batch where that is smaller."""
-        tensors = [t for t in tensors_in([call.args, call.kwargs]) if t.dim()]
-        loader = self._watch.readings[-1].loader if self._watch.readings else None
-        size = loader.batch_size or 0 if loader is not None else 0
-        if loader is not None and size > 1 and tensors and all(samples_axis(t, size) is not None for t in tensors):
-            last = 0
-            if loader.samples and loader.batches_per_epoch and loader.samples % size:
-                last = loader.samples % size if loader.batches_per_epoch * size > loader.samples else 0
-            return size, True, last
-        return (tensors[0].shape[0], False, 0) if tensors else (0, False, 0)
-
 
 def time_for(name: str, waiting: Sequence[str], left: float) -> float:
     """Seconds for an experiment: its share, and as much as short ones may need while there is time."""
@@ -237,8 +184,8 @@ def time_for(name: str, waiting: Sequence[str], left: float) -> float:
 def perform(name: str, scene: Scene, send: Callable[[Any], None]) -> None:
     """One experiment; why it could not be made goes the same way as what it finds."""
     try:
-        if scene.name == "?":
-            raise Skip("no-model")
+        if scene.name == "?" and isinstance(scene.step, Skip):
+            raise scene.step  # there is no model
         RUN[name](scene)
     except Skip as skip:
         send({"skip": skip.code, "detail": skip.detail})
@@ -247,23 +194,3 @@ def perform(name: str, scene: Scene, send: Callable[[Any], None]) -> None:
     except Exception as error:
         code = "memory" if "memory" in str(error) else "failed"
         send({"skip": code, "detail": f"{type(error).__name__}: {error}"[:500]})
-
-
-def _nowhere() -> None:
-    return None
-
-
-def line_of(sites: Sites, frame: FrameType, row: int) -> Line | None:
-    """A row of a frame where the code is the user's; None elsewhere."""
-    if not sites.is_user(frame.f_code.co_filename):
-        return None
-    found = sites.line(frame)
-    return Line(found.file, row, found.function)
-
-
-def code_line(sites: Sites, function: Any) -> Line | None:
-    """Where a function of the user's begins."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None or not sites.is_user(code.co_filename):
-        return None
-    return Line(code.co_filename, code.co_firstlineno, code.co_qualname)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -21,6 +22,7 @@ EXPERIMENTS = {
     "connectivity": About("does the loss reach every parameter", "model"),
     "shapes": About("what shapes flow through the model, and are axes exchanged", "model"),
     "sizes": About("do smaller batches run", "model"),
+    "collate": About("does the collate function keep inputs and labels together", "data"),
     "crosstalk": About("does a sample change the outputs of others", "model"),
     "input": About("does the input reach the output", "model"),
     "chance": About("is the first loss that of a guess", "loss"),
@@ -68,6 +70,7 @@ REASONS = {
     "no-regulariser": "there is no dropout layer and no weight decay",
     "no-loader": "no loader gave the batch",
     "no-scikit-learn": "scikit-learn is not installed: pip install 'nnaudit[data]'",
+    "default-collate": "the loader uses torch's own collate function",
     "no-own-function": "the script defines no autograd function",
     "no-own-loss": "the script defines no loss of a prediction and a target",
 }
@@ -77,6 +80,12 @@ INAPPLICABLE = frozenset(
     """no-model no-sample-axis batch-too-small equal-samples no-tensor-input no-known-loss no-targets
     contradicting-targets nothing-trainable not-a-classification several-inputs no-own-function no-own-loss
     not-deterministic empty-input-fails
-    random-input-fails no-optimizer no-regulariser no-loader""".split()
+    random-input-fails no-optimizer no-regulariser no-loader default-collate""".split()
 )
 """Reasons that say that an experiment's question does not arise; with the others it could not be answered."""
+
+
+def unknown(names: Iterable[str]) -> str:
+    """What is wrong with these names of experiments, "" if nothing is."""
+    wrong = next((name for name in names if name not in EXPERIMENTS), None)
+    return "" if wrong is None else f"{wrong!r} is no experiment; there are: {', '.join(EXPERIMENTS)}"

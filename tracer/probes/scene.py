@@ -104,7 +104,12 @@ class Scene:
     parameters: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, module in ((self.name, self.model), *self.others):
+        self.add(self.others)
+
+    def add(self, others: Sequence[tuple[str, nn.Module]]) -> None:
+        """Take in further modules."""
+        self.others = others
+        for name, module in ((self.name, self.model), *others):
             for path, parameter in module.named_parameters():
                 self.names.setdefault(id(parameter), f"{name}.{path}")
                 self.parameters[id(parameter)] = parameter

@@ -1,0 +1,60 @@
+"""Does the collate function keep inputs and labels together?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import IterableDataset
+from torch.utils.data._utils.collate import default_collate, default_convert
+
+from ..run import Collated
+from .replay import Randomness, Skip, tensors_in
+from .scene import Scene
+
+MOST = 16
+
+
+def collate(scene: Scene) -> None:
+    """The same samples in two orders: every field of the batch must follow in the same way."""
+    function = getattr(scene.iterator, "_collate_fn", None)
+    dataset = getattr(scene.iterator, "_dataset", None)
+    if function is None or dataset is None or isinstance(dataset, IterableDataset):
+        raise Skip("no-loader")
+    if function in (default_collate, default_convert):
+        raise Skip("default-collate")
+    count = min(MOST, scene.batch_size or MOST, len(dataset))
+    if count < 3:
+        raise Skip("batch-too-small")
+    items = [dataset[i] for i in range(count)]
+    order = [*range(1, count), 0]
+    state = Randomness.now()
+
+    def fields(positions: Sequence[int]) -> list[torch.Tensor]:
+        state.restore()
+        return list(tensors_in(function([copy.deepcopy(items[i]) for i in positions])))
+
+    first, again, turned = fields(range(count)), fields(range(count)), fields(order)
+    if len(first) != len(turned) or any(not torch.equal(a, b) for a, b in zip(first, again, strict=True)):
+        raise Skip("not-deterministic")
+    if any(t.dim() == 1 and sorted(t.tolist()) == list(range(count)) for t in first):
+        raise Skip("order-in-batch")
+    moves = [move for a, b in zip(first, turned, strict=True) if (move := _move(a, b, count)) is not None]
+    if len(moves) < 2:
+        raise Skip("no-sample-axis")
+    if any(move != moves[0] for move in moves):
+        line = scene.code_line(function) or scene.code_line(type(function).__call__)
+        scene.send(Collated(0, line, count, len(moves)))
+
+
+def _move(before: torch.Tensor, after: torch.Tensor, count: int) -> tuple[int, ...] | None:
+    """Where each row of the one is in the other; None where rows are equal, or are no samples."""
+    if before.shape != after.shape or not before.dim() or before.shape[0] != count:
+        return None
+    rows = [tuple(row.reshape(-1).tolist()) for row in before]
+    if len(set(rows)) < count:
+        return None
+    places = {tuple(row.reshape(-1).tolist()): i for i, row in enumerate(after)}
+    found = [places.get(row) for row in rows]
+    return None if None in found else tuple(p for p in found if p is not None)
