@@ -62,9 +62,10 @@ def _model(run: Run) -> str:
         said.append("the loss reaches every parameter")
     if run.blinds:
         said.append(f"from `{run.blinds[0].module}` on it does not see its input")
-    if run.mixes:
-        said.append(f"`{run.mixes[0].operation}` at {_at(run.mixes[0].line)} mixes samples or axes")
-    elif "crosstalk" in made:
+    mixes = [mix for mix in run.mixes if mix.sure or not mix.changed]
+    if mixes:
+        said.append(f"`{mixes[0].operation}` at {_at(mixes[0].line)} mixes samples or axes")
+    elif "crosstalk" in made and not run.mixes:
         said.append("samples do not mix")
     batch, pattern = _fits(run, "batch"), _fits(run, "pattern")
     known = [str(fit.samples) for fit in batch if _learned(fit)]

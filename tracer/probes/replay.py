@@ -73,6 +73,8 @@ class Step:
     randomness: Randomness
     bound: frozenset[str] = frozenset()
     reads: frozenset[str] = field(default_factory=frozenset)
+    made: dict[str, Any] = field(default_factory=dict)
+    """Variables that were made by these lines, as they are afterwards: not there at the beginning."""
     buffers: Buffers = ()
     """Buffers of the model as they were before its forward pass, which may have written to them."""
 
@@ -143,7 +145,8 @@ def _take_back(step: Step, calls: Sequence[Given]) -> bool:
 
     What the model was given tells them: an argument that is such a variable now was another thing then.
     """
-    changed = [n for n in step.bound & step.reads if n in step.names]
+    known = {**step.made, **step.names}
+    changed = [n for n in step.bound & step.reads if n in known]
     old: dict[str, Any] = {}
     waiting = {id(module): (args, kwargs) for module, args, kwargs in reversed(calls)}
 
@@ -153,15 +156,25 @@ def _take_back(step: Step, calls: Sequence[Given]) -> bool:
             return
         pairs = [*zip(args, then[0], strict=False), *((v, then[1].get(k)) for k, v in kwargs.items())]
         for now, was in pairs:
-            old.update({n: was for n in changed if step.names[n] is now and was is not now})
+            old.update({n: was for n in changed if known[n] is now and was is not now})
 
     handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module, _, _ in calls]
     with suppress(Exception):
-        step.original()
+        step.run({**step.made, **step.names})
     for handle in handles:
         handle.remove()
+    # Detached or moved on the way to the model: what has the shapes of the variable is a guess, which the proof checks.
+    given = [value for _, args, kwargs in calls for value in (*args, *kwargs.values())]
+    for name in (n for n in changed if n not in old):
+        alike = next((v for v in given if v is not known[name] and _shapes(v) == _shapes(known[name]) != []), None)
+        if alike is not None:
+            old[name] = alike
     step.names.update(old)
     return bool(old)
+
+
+def _shapes(value: Any) -> list[torch.Size]:
+    return [t.shape for t in tensors_in(value)]
 
 
 def _proof(step: Step, value: float) -> Skip | None:
@@ -246,7 +259,8 @@ def _compiled(frame: FrameType, statements: list[ast.stmt], state: Randomness) -
     bound = frozenset(n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and _is_store(n))
     reads = frozenset(n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and not _is_store(n))
     # What these lines made when they ran first is not there yet when they begin.
-    made = {n for n in bound if any(t.grad_fn is not None for t in tensors_in(frame.f_locals.get(n)))}
+    now = frame.f_locals
+    made = {n: now[n] for n in bound if any(t.grad_fn is not None for t in tensors_in(now.get(n)))}
     once = ast.parse(f"for {_ONCE} in (0,): pass").body[0]
     assert isinstance(once, ast.For)
     once.body = statements  # a loop of its own, for their break and continue
@@ -257,7 +271,7 @@ def _compiled(frame: FrameType, statements: list[ast.stmt], state: Randomness) -
         def run(names: dict[str, Any]) -> torch.Tensor:
             before = dict(scope)
             scope.update(names)
-            for name in made:
+            for name in made.keys() - names.keys():
                 scope.pop(name, None)
             try:
                 return _capture(lambda: exec(code, scope))
@@ -265,22 +279,23 @@ def _compiled(frame: FrameType, statements: list[ast.stmt], state: Randomness) -
                 scope.clear()
                 scope.update(before)
 
-        return Step(run, {k: v for k, v in scope.items() if k not in made}, state, bound, reads)
-    names = {k: v for k, v in frame.f_locals.items() if k.isidentifier() and k not in made}
-    function = _function(frame, once, list(names))
-    return Step(lambda values: _capture(lambda: function(**values)), names, state, bound, reads)
+        return Step(run, {k: v for k, v in scope.items() if k not in made}, state, bound, reads, made=made)
+    names = {k: v for k, v in now.items() if k.isidentifier() and k not in made}
+    function = _function(frame, once, list(names), list(made))
+    return Step(lambda values: _capture(lambda: function(**values)), names, state, bound, reads, made=made)
 
 
-def _function(frame: FrameType, body: ast.stmt, names: list[str]) -> Callable[..., Any]:
-    """In a class of the same name where it is a method: private names are mangled."""
-    text = f"def {_RUN}({', '.join(names)}): pass"
+def _function(frame: FrameType, body: ast.stmt, names: list[str], made: list[str]) -> Callable[..., Any]:
+    """In a class of the same name where it is a method: private names are mangled. ``made`` may be left unset."""
+    lines = [f"    if {name} is ...: del {name}\n" for name in made]
+    text = f"def {_RUN}({', '.join([*names, *(f'{name}=...' for name in made)])}):\n{''.join(lines)}    pass"
     path = frame.f_code.co_qualname.split(".")
     owner = path[-2] if len(path) > 1 and path[-2].isidentifier() else ""
     if owner:
         text = f"class {owner}:\n" + textwrap.indent(text, "    ")
     tree = ast.parse(text)
-    made: Any = tree.body[0].body[0] if owner else tree.body[0]  # type: ignore[attr-defined]
-    made.body = [body]
+    function: Any = tree.body[0].body[0] if owner else tree.body[0]  # type: ignore[attr-defined]
+    function.body[-1] = body
     scope: dict[str, Any] = {}
     code = compile(ast.fix_missing_locations(tree), frame.f_code.co_filename, "exec")
     # The script's own globals, so that its functions see what these lines change; our name does not stay there.
