@@ -380,34 +380,52 @@ def _probes(context: click.Context, parameter: click.Parameter, value: str | Non
     return tuple(dict.fromkeys([*usual, *(name for name in names if name != "usual")]))
 
 
+def _run_options(command: Callable[..., int]) -> Callable[..., int]:
+    """What can be asked of a run."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+_RUN_OPTIONS = (
+    click.argument("script"),
+    click.argument("arguments", nargs=-1, type=click.UNPROCESSED),
+    click.option("-m", "as_module", is_flag=True, help="SCRIPT is a module or package, as for python -m."),
+    click.option(
+        "--steps", type=click.IntRange(1), metavar="N", help="End the run after N optimizer steps: a preflight."
+    ),
+    click.option(
+        "--every", type=click.IntRange(1), metavar="K", help="Look closely at every K-th step; default: by cost."
+    ),
+    click.option("--run-dir", type=click.Path(file_okay=False), help="Record the run there; default: nnaudit_runs/..."),
+    click.option("--eager", is_flag=True, help="Switch torch.compile off, so that activations can be seen."),
+    click.option(
+        "--find-nan", is_flag=True, help="Wait for every loss on accelerators, to catch the first bad number."
+    ),
+    click.option(
+        "--probe",
+        "probes",
+        callback=_probes,
+        metavar="[NAME,...|all]",
+        help="Make experiments on copies of the training before its first step: "
+        + ", ".join(name for name, optional in PROBES.items() if not optional)
+        + "; with all also "
+        + (", ".join(name for name, optional in PROBES.items() if optional) or "none")
+        + ".",
+    ),
+    click.option(
+        "--probe-budget",
+        type=click.FloatRange(1),
+        default=20,
+        show_default=True,
+        metavar="SECONDS",
+        help="Time for all experiments together.",
+    ),
+)
+
+
 @cli.command(cls=_Trace, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("script")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("-m", "as_module", is_flag=True, help="SCRIPT is a module or package, as for python -m.")
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="End the run after N optimizer steps: a preflight.")
-@click.option("--every", type=click.IntRange(1), metavar="K", help="Look closely at every K-th step; default: by cost.")
-@click.option("--run-dir", type=click.Path(file_okay=False), help="Record the run there; default: nnaudit_runs/...")
-@click.option("--eager", is_flag=True, help="Switch torch.compile off, so that activations can be seen.")
-@click.option("--find-nan", is_flag=True, help="Wait for every loss on accelerators, to catch the first bad number.")
-@click.option(
-    "--probe",
-    "probes",
-    callback=_probes,
-    metavar="[NAME,...|all]",
-    help="Make experiments on copies of the training before its first step: "
-    + ", ".join(name for name, optional in PROBES.items() if not optional)
-    + "; with all also "
-    + (", ".join(name for name, optional in PROBES.items() if optional) or "none")
-    + ".",
-)
-@click.option(
-    "--probe-budget",
-    type=click.FloatRange(1),
-    default=20,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time for all experiments together.",
-)
+@_run_options
 @_selection_options
 def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
     """Run SCRIPT as Python would, and watch what it trains; nothing in the script needs to change.
@@ -417,7 +435,23 @@ def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
     """
     from .run_script import run_script
 
-    return run_script(script, arguments, _wanted(options), options)
+    return run_script(script, arguments, _wanted(options), options, audit=False)
+
+
+@cli.command(cls=_Trace, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_run_options
+@_selection_options
+def audit(script: str, arguments: tuple[str, ...], **options: Any) -> int:
+    """Run and watch SCRIPT as trace does, with the usual experiments, scan its folder, and join what both say.
+
+    Each finding carries a verdict: confirmed (source and run agree), observed (only the run shows it) or claimed (only
+    the source says it). What the run refutes, and what lies in files that it did not import, is listed apart and does
+    not count for the exit status, which is that of trace.
+    """
+    from .run_script import run_script
+
+    probes = options["probes"] or tuple(name for name, optional in PROBES.items() if not optional)
+    return run_script(script, arguments, _wanted(options), {**options, "probes": probes}, audit=True)
 
 
 @cli.command()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 FOUND, FAILED = 1, 2
 
 
-def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: dict[str, Any]) -> int:
-    """Run it under the tracer, print the verdict, and return the exit status.
+def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: dict[str, Any], *, audit: bool) -> int:
+    """Run it under the tracer, print the verdict, and return the exit status; with ``audit`` scan its project too.
 
     ``options`` are those of the command line: as_module, steps, every, run_dir, eager, find_nan,
     probes, probe_budget, output_format, output_file, exit_zero.
@@ -34,6 +34,10 @@ def run_script(script: str, arguments: Sequence[str], wanted: Wanted, options: d
     folder, pid = os.getcwd(), os.getpid()
     ending = launch.Interrupted()
     judge, problems = tracing.prepare(wanted, Path())
+    if audit:
+        from .audit import Auditor
+
+        judge = Auditor(judge.rules, judge.config, script=script, wanted=wanted)
     if problems:
         return _refuse(*(str(problem) for problem in problems))
     try:
@@ -127,7 +131,7 @@ class _Attached:
 def _judged(judge: tracing.Judge, run: Run, recorded: str | None) -> tracing.Judgement | None:
     """The judgement; where a rule fails, the script's end still is its own."""
     try:
-        return judge(run, recorded)
+        return judge.final(run, recorded)
     except Exception as error:
         traceback.print_exc()
         again = "" if recorded is None else f"; the record is kept: nnaudit report {recorded}"

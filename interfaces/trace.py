@@ -77,6 +77,10 @@ class Judge:
         shown, hidden = visible(spoken.findings, self.rules, self.config)
         return Judgement(run, shown, hidden, self.rules, record)
 
+    def final(self, run: Run, record: str | None) -> Judgement:
+        """Judge the run that has ended."""
+        return self(run, record)
+
     def _sources_of(self, findings: Sequence[Finding]) -> dict[str, Source]:
         for name in {finding.place.filename for finding in findings} - self.sources.keys():
             with suppress(Unreadable):

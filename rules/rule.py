@@ -93,6 +93,13 @@ class Rule:
         """Findings that the experiments of a run show (``run.probes`` and what they left). No detector by default."""
         return iter(())
 
+    def refute(self, finding: Finding, run: Run) -> str:
+        """Why a run disproves what :meth:`scan` found: every execution of the place was seen, and was healthy.
+
+        "" where it does not. That a run shows nothing is no reason.
+        """
+        return ""
+
     @classmethod
     def scans(cls) -> bool:
         """Whether the rule judges source."""

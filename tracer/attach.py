@@ -36,6 +36,7 @@ from .watch import Recorder, Watch
 JUDGE_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
 """Steps after which the run is judged for the first times; later every :data:`JUDGE_EVERY` seconds."""
 JUDGE_EVERY = 10.0
+MAX_FILES = 5000
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,18 @@ class Tracer:
                 say(f"warning: {name} could not be taken off ({type(error).__name__}: {error})")
         self.watch.on = False
         self.run.meta["seconds"] = time.time() - self.run.meta["began"]
+        self.run.meta["files"] = self._files()
         self.record.stop()
         return self.run
+
+    def _files(self) -> list[str]:
+        """The user's files that are loaded: what lies in others cannot have run."""
+        found = {
+            os.path.abspath(file)
+            for module in list(sys.modules.values())
+            if isinstance(file := getattr(module, "__file__", None), str) and self.watch.sites.is_user(file)
+        }
+        return sorted(found)[:MAX_FILES]
 
     def _note_unseen(self) -> None:
         dynamo = sys.modules.get("torch._dynamo.utils")

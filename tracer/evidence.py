@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import linecache
 import math
+import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ..rules.finding import Confidence, Line
+from ..rules.finding import Confidence, Finding, Line, Place
 
 if TYPE_CHECKING:
-    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream, Trial
+    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream, Thing, Trial
 
 OF_CLASSES = (
     "cross_entropy",
@@ -41,6 +42,36 @@ OVER_TIME = {
 
 REFUSED = "does not require grad"
 """What torch says when ``backward`` is called on a tensor without a graph."""
+
+
+T = TypeVar("T", bound="Thing")
+
+
+def lines_of(finding: Finding) -> frozenset[tuple[str, int]]:
+    """The lines, by file and row, that a resolved finding stands at and rests on."""
+    places = [finding.place, *(hop.at for hop in finding.evidence)]
+    return frozenset(
+        (os.path.abspath(place.filename), place.location.row) for place in places if isinstance(place, Place)
+    )
+
+
+def at(things: Iterable[T], finding: Finding) -> list[T]:
+    """The nouns that stand for one of these lines."""
+    lines = lines_of(finding)
+    return [
+        thing
+        for thing in things
+        if any((line := getattr(thing, name)) is not None and (line.file, line.row) in lines for name in thing.LINES)
+    ]
+
+
+def always(run: Run, finding: Finding, function: str, counter: str, what: str) -> str:
+    """That a loss at the finding's lines got nothing else in all evaluations that were measured; "" where it did."""
+    uses = [use for use in at(run.losses, finding) if use.function == function]
+    if not uses or any(use.measured < 3 or getattr(use, counter) != use.measured for use in uses):
+        return ""
+    use = uses[0]
+    return f"all {use.measured} evaluations looked at got {what} (from {use.low:.3g} to {use.high:.3g})"
 
 
 def root_of(module: Module) -> int:

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from ...analyzer import lineage
+from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -862,6 +863,13 @@ class UnshuffledTrainingData(Rule):
                             confidence=Confidence.LIKELY,
                         )
                     break
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        loaders = [loader for loader in evidence.at(run.loaders, finding) if loader.trains]
+        contents = [[e.content for e in loader.epochs if e.complete and e.content] for loader in loaders]
+        if not loaders or any(len(known) < 2 or len(set(known)) < len(known) for known in contents):
+            return ""
+        return f"its {len(contents[0])} epochs looked at came with other batches each"
 
 
 def _minority(loader: Loader) -> int:

@@ -967,6 +967,12 @@ class MissingEvalMode(Rule):
                 confidence=confidence,
             )
 
+    def refute(self, finding: Finding, run: Run) -> str:
+        passes = [found for found in evidence.at(run.passes, finding) if not found.used]
+        if not passes or any(found.training for found in passes):
+            return ""
+        return f"all {sum(found.calls for found in passes)} forward passes here ran in evaluation mode"
+
 
 def _repeats_in_a_row(inputs: list[str]) -> bool:
     """The same input passes several times running: several random answers are wanted."""

@@ -686,3 +686,9 @@ class MissingTrainMode(Rule):
                     Hop("trained in evaluation mode later", found.line, f"{found.calls} calls"),
                 ],
             )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        passes = [found for found in evidence.at(run.passes, finding) if found.used]
+        if not passes or any(not found.training for found in passes):
+            return ""
+        return f"all {sum(found.calls for found in passes)} trained forward passes here ran in training mode"

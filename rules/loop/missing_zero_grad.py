@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import order
+from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -866,3 +867,10 @@ class MissingZeroGrad(Rule):
                         Hop("this step finds no gradient", optimizer.step_line, f"{optimizer.steps} steps"),
                     ],
                 )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        near = evidence.at(run.optimizers, finding)
+        near += [run.of("optimizer", key) for place in evidence.at(run.backwards, finding) for key in place.optimizers]
+        if not near or any(o.cycles < 3 or o.uncleared for o in near):
+            return ""
+        return f"the gradients had been cleared in all {near[0].cycles} cycles looked at"

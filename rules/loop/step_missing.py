@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import updates
+from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -376,3 +377,9 @@ class StepMissing(Rule):
                 "Call `optimizer.step()` after `backward()`.",
                 evidence=[Hop("this optimizer never steps", optimizer.line) for optimizer in run.optimizers[:1]],
             )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        places = evidence.at(run.backwards, finding)
+        if not places or not all(place.steps for place in places):
+            return ""
+        return f"{places[0].steps} steps of an optimizer followed its {places[0].calls} backward passes"

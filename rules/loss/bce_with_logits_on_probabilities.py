@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer.knowledge import tensors
+from ...tracer import evidence
 from ..finding import Confidence, Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -611,3 +612,7 @@ class BCEWithLogitsOnProbabilities(Rule):
                 evidence=evidence,
                 confidence=Confidence.CERTAIN if maker else Confidence.LIKELY,
             )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        loss, what = "binary_cross_entropy_with_logits", "numbers that are no probabilities"
+        return evidence.always(run, finding, loss, "outside_unit", what)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer import scores
+from ...tracer import evidence
 from ..finding import Finding, Hop, Line, Severity
 from ..rule import Example, Rule
 
@@ -372,3 +373,6 @@ class BCEWithoutSigmoid(Rule):
             "Use `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`), or apply sigmoid to the scores first.",
             evidence=evidence,
         )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        return evidence.always(run, finding, "binary_cross_entropy", "within_unit", "numbers between 0 and 1")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer.knowledge import tensors
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -750,3 +751,6 @@ class CrossEntropyOnProbabilities(Rule):
                 "thresholded.",
                 evidence=evidence,
             )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        return evidence.always(run, finding, "cross_entropy", "outside_unit", "numbers that are no probabilities")

@@ -397,6 +397,13 @@ class LossBroadcast(Rule):
                 confidence=Confidence.LIKELY,
             )
 
+    def refute(self, finding: Finding, run: Run) -> str:
+        uses = evidence.at(run.losses, finding)
+        if not uses or any(use.checked < 3 or use.broadcast or use.input_shape != use.target_shape for use in uses):
+            return ""
+        shape = _shape(uses[0].input_shape)
+        return f"prediction and target had one shape, {shape}, in all {uses[0].checked} evaluations looked at"
+
 
 def _column_and_row(column: Shape, row: Shape) -> bool:
     """Whether these are ``(N, 1)`` and ``(N,)``; with more unknown dimensions between, still a table."""

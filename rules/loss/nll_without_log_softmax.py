@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...analyzer.knowledge import tensors
+from ...tracer import evidence
 from ..finding import Finding, Hop, Severity
 from ..rule import Example, Rule
 
@@ -620,3 +621,6 @@ class NLLWithoutLogSoftmax(Rule):
                 "Apply `log_softmax(x, dim=1)` before it, or use CrossEntropyLoss on the unnormalised scores.",
                 evidence=evidence,
             )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        return evidence.always(run, finding, "nll_loss", "log_probabilities", "logarithms of probabilities")

@@ -489,6 +489,14 @@ class DisconnectedParameters(Rule):
                 confidence=Confidence.LIKELY,
             )
 
+    def refute(self, finding: Finding, run: Run) -> str:
+        modules = {module.key for module in evidence.at(run.modules, finding)}
+        below = {m.key for m in run.modules if m.root in modules} | modules
+        own = [p for p in run.parameters if p.module in below and p.trainable]
+        if not own or not all(p.with_gradient or p.reached for p in own):
+            return ""
+        return f"gradients reached all {len(own)} of its tensors"
+
 
 def _whole(run: Run, module: Module, lost: set[int]) -> Module:
     """The outermost module around it of which nothing is reached."""

@@ -314,3 +314,10 @@ class FrozenByAccident(Rule):
                         Hop("backward fails here", failure.line),
                     ],
                 )
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        modules = {module.key for module in evidence.at(run.modules, finding)}
+        own = [p for p in run.parameters if p.module in modules]
+        if not own or not all(p.moved for p in own):
+            return ""
+        return f"steps changed all {len(own)} of its tensors"

@@ -716,3 +716,11 @@ class ParametersNotOptimized(Rule):
             if any((m := run.of("module", q.module)) and evidence.root_of(m) == root for q in evidence.members(run, o))
         ]
         return max(near or stepped, key=lambda o: o.steps)
+
+    def refute(self, finding: Finding, run: Run) -> str:
+        modules = {module.key for module in evidence.at(run.modules, finding)}
+        below = {m.key for m in run.modules if m.root in modules} | modules
+        own = [p for p in run.parameters if p.module in below and p.trainable]
+        if not own or not all(p.optimizers for p in own):
+            return ""
+        return f"an optimizer holds all {len(own)} of its trained tensors"

@@ -790,6 +790,14 @@ class UnregisteredSubmodule(Rule):
         steps = any((place := run.of("backward", key)) is not None and place.steps for key in p.reached_by)
         return steps and p.reached >= self.number("reached")
 
+    def refute(self, finding: Finding, run: Run) -> str:
+        modules = {module.key for module in evidence.at(run.modules, finding)}
+        below = {m.key for m in run.modules if m.root in modules} | modules
+        own = [p for p in run.parameters if p.module in below and p.trainable]
+        if not own or not all(p.optimizers for p in own):
+            return ""
+        return f"an optimizer holds all {len(own)} of its trained tensors"
+
 
 def _hidden_around(run: Run, module: Module) -> list[Module]:
     """The unregistered modules that hold an unregistered one, itself among them."""
