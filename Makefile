@@ -8,7 +8,7 @@ TYPES := build/types
 .PHONY: demo test test-full lint format docs clean help
 
 help:
-	@echo "make demo       scan and trace the example project and its repaired twin"
+	@echo "make demo       scan and audit the example project and its repaired twin"
 	@echo "make test       the test suite"
 	@echo "make test-full  the test suite with the slow tests"
 	@echo "make lint       ruff and mypy"
@@ -33,12 +33,12 @@ demo: $(STAMP)
 	@echo '$$ nnaudit scan examples/digits_repaired'
 	@$(BIN)/nnaudit scan examples/digits_repaired
 	@echo
-	@echo '$$ nnaudit trace examples/digits/train.py --epochs 3'
-	@status=0; $(BIN)/nnaudit trace --output-format concise --run-dir build/demo examples/digits/train.py --epochs 3 \
+	@echo '$$ nnaudit audit examples/digits/train.py --epochs 3'
+	@status=0; $(BIN)/nnaudit audit --run-dir build/demo examples/digits/train.py --epochs 3 \
 	  || status=$$?; test $$status -eq 1 || { echo "expected findings (status 1), got status $$status" >&2; exit 2; }
 	@echo
-	@echo '$$ nnaudit trace examples/digits_repaired/train.py --epochs 3'
-	@$(BIN)/nnaudit trace --run-dir build/demo_repaired examples/digits_repaired/train.py --epochs 3
+	@echo '$$ nnaudit audit examples/digits_repaired/train.py --epochs 3'
+	@$(BIN)/nnaudit audit --run-dir build/demo_repaired examples/digits_repaired/train.py --epochs 3
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "not slow"

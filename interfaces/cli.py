@@ -22,6 +22,7 @@ from ..tracer.probes.names import PROBES, unknown
 
 if TYPE_CHECKING:
     from ..rules.rule import Rule
+    from ..tracer.run import Run
     from .scan import Outcome, Request
     from .selection import Wanted
 
@@ -97,7 +98,6 @@ def _selection_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--min-confidence", type=click.Choice(["certain", "likely"]), help="Also show likely findings."),
         click.option("--config", type=click.Path(), help="Use this configuration file instead of the nearest one."),
         click.option("--exit-zero", is_flag=True, help="Exit with 0 although there are findings."),
-        click.option("--output-format", type=click.Choice(list(FORMATS)), default="full", show_default=True),
         click.option("--output-file", "-o", type=click.Path(dir_okay=False), help="Write the report there."),
     )
     for option in reversed(options):
@@ -105,9 +105,13 @@ def _selection_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
+_format_option = click.option("--output-format", type=click.Choice(list(FORMATS)), default="full", show_default=True)
+
+
 @cli.command()
 @click.argument("paths", nargs=-1, type=click.Path(allow_dash=True))
 @_selection_options
+@_format_option
 @click.option("--show-unknown", is_flag=True, help="List the training loops that were not fully understood, and why.")
 @click.option("--statistics", is_flag=True, help="Show counts by rule instead of the findings.")
 @click.option("--baseline", type=click.Path(dir_okay=False), help="Do not show the findings that this file lists.")
@@ -427,6 +431,7 @@ _RUN_OPTIONS = (
 @cli.command(cls=_Trace, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @_run_options
 @_selection_options
+@_format_option
 def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
     """Run SCRIPT as Python would, and watch what it trains; nothing in the script needs to change.
 
@@ -441,6 +446,7 @@ def trace(script: str, arguments: tuple[str, ...], **options: Any) -> int:
 @cli.command(cls=_Trace, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @_run_options
 @_selection_options
+@_format_option
 def audit(script: str, arguments: tuple[str, ...], **options: Any) -> int:
     """Run and watch SCRIPT as trace does, with the usual experiments, scan its folder, and join what both say.
 
@@ -457,8 +463,19 @@ def audit(script: str, arguments: tuple[str, ...], **options: Any) -> int:
 @cli.command()
 @click.argument("run", required=False, type=click.Path())
 @click.option("--probes", is_flag=True, help="Show every experiment, and the shapes that flow through the model.")
+@click.option("--csv", type=click.Path(dir_okay=False), help="Write every recorded number to this file.")
+@click.option("--tensorboard", type=click.Path(file_okay=False), help="Write them as event files into this folder.")
 @_selection_options
-def report(run: str | None, output_format: str, output_file: str | None, probes: bool, **options: Any) -> int:
+@_format_option
+def report(
+    run: str | None,
+    output_format: str,
+    output_file: str | None,
+    probes: bool,
+    csv: str | None,
+    tensorboard: str | None,
+    **options: Any,
+) -> int:
     """Judge a recorded RUN (a folder; default: the latest below nnaudit_runs) again."""
     from pathlib import Path
 
@@ -478,9 +495,65 @@ def report(run: str | None, output_format: str, output_file: str | None, probes:
         _write(_clean(table(judgement.run)), None)
     color = output_file is None and _colored(sys.stdout)
     written = _write(judgement.text(output_format, color=color), output_file)
-    if problems or not written:
+    exported = _exported(judgement.run, csv, tensorboard)
+    if problems or not written or not exported:
         return FAILED
     return FOUND if judgement.findings and not options["exit_zero"] else NOTHING_FOUND
+
+
+def _exported(run: Run, csv: str | None, tensorboard: str | None) -> bool:
+    """Write the numbers where they are wanted; False, with a message, where that cannot be done."""
+    from pathlib import Path
+
+    from ..reports import export
+
+    try:
+        if csv is not None:
+            with open(csv, "w", newline="", encoding="utf-8") as stream:
+                click.echo(f"{export.write_csv(run, stream):,} numbers in {csv}", err=True)
+        if tensorboard is not None:
+            number = export.write_tensorboard(run, Path(tensorboard))
+            click.echo(
+                f"{number:,} numbers in {tensorboard}; look at them: tensorboard --logdir {tensorboard}", err=True
+            )
+    except OSError as error:
+        click.echo(f"error: {error.filename or csv}: cannot be written ({error.strerror or error})", err=True)
+        return False
+    except ImportError:
+        click.echo("error: tensorboard is not installed; install it with: pip install 'nnaudit[tensorboard]'", err=True)
+        return False
+    return True
+
+
+@cli.command()
+@click.argument("run_a", type=click.Path())
+@click.argument("run_b", type=click.Path())
+@_selection_options
+def compare(run_a: str, run_b: str, **options: Any) -> int:
+    """Compare two recorded runs: settings, the order of the data, where numbers part, findings gained and lost.
+
+    Exit status: 1 if anything differs.
+    """
+    from pathlib import Path
+
+    from ..reports.compare import NO_DIFFERENCE, compare
+    from ..tracer.store import NotARecord
+    from . import trace as tracing
+
+    judge, problems = tracing.prepare(_wanted(options), Path())
+    for problem in problems:
+        click.echo(f"error: {_plain(str(problem))}", err=True)
+    try:
+        a, b = (tracing.report(Path(path), judge) for path in (run_a, run_b))
+    except NotARecord as error:
+        raise click.ClickException(str(error)) from None
+    color = options["output_file"] is None and _colored(sys.stdout)
+    text = compare((a.run, b.run), (a.findings, b.findings), (run_a, run_b), color=color)
+    written = _write(_clean(text) if not color else text, options["output_file"])
+    if problems or not written:
+        return FAILED
+    same = text.count(NO_DIFFERENCE) == 4
+    return NOTHING_FOUND if same or options["exit_zero"] else FOUND
 
 
 @cli.command()
