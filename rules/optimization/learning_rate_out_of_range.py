@@ -59,7 +59,7 @@ class LearningRateOutOfRange(Rule):
     severity = Severity.WARNING
     experiments = ("rates",)
     triggers = ("backward",)
-    options = {"steps": 200, "ratio": 3.3e-05, "fall": 0.05}
+    options = {"steps": 200, "ratio": 3.3e-05, "fall": 0.05, "movement": 1e-4}
 
     bad = [
         Example(
@@ -279,7 +279,7 @@ class LearningRateOutOfRange(Rule):
             )
 
     def watch(self, run: Run) -> Iterator[Finding]:
-        """A loss that falls all the time and gets nowhere, because the steps are tiny."""
+        """A loss that gets nowhere, because the steps are tiny."""
         for optimizer in run.optimizers:
             if optimizer.steps < self.number("steps") or len(optimizer.rates) != 1 or optimizer.without_gradient:
                 continue
@@ -291,9 +291,11 @@ class LearningRateOutOfRange(Rule):
             losses = [row[0] for row in stream.rows if math.isfinite(row[0])]
             if ratio > self.number("ratio") or ratio <= 0 or len(losses) < 20:
                 continue
+            if ratio * optimizer.steps < self.number("movement"):
+                continue  # all steps together change nothing: that is a loss that does not fall
             third = len(losses) // 3
             first, last = evidence.moments(losses[:third])[0], evidence.moments(losses[-third:])[0]
-            if first <= 0 or not 0 < first - last < self.number("fall") * first:
+            if first <= 0 or abs(first - last) >= self.number("fall") * first:
                 continue
             if any(p.loaded for p in evidence.members(run, optimizer)):
                 continue

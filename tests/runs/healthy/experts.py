@@ -41,7 +41,8 @@ def main():
 
     region = torch.randint(experts, (count,))
     x = 1.5 * torch.randn(experts, 8)[region] + 0.6 * torch.randn(count, 8)
-    y = torch.einsum("nd,ndc->nc", x, torch.randn(experts, 8, 3)[region]).argmax(1)
+    scores = torch.einsum("nd,ndc->nc", x, torch.randn(experts, 8, 3)[region])
+    y = ((scores - scores.mean(0)) / scores.std(0)).argmax(1)
     loader = DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True)
     model = Mixture(8, width, 3, experts)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)

@@ -24,13 +24,13 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    count, width = {"s": (1280, 48), "m": (1920, 64), "l": (2560, 96)}[args.size]
+    count, width, batch = {"s": (1280, 48, 32), "m": (1920, 64, 48), "l": (2560, 96, 64)}[args.size]
     clean = torch.sin(torch.linspace(0, 6, 32) + 6 * torch.rand(count, 1))
     noisy = clean + 0.3 * torch.randn(count, 32)
     model = Denoiser(width)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     for epoch in range(4):
-        for x, y in DataLoader(TensorDataset(noisy, clean), batch_size=32, shuffle=True):
+        for x, y in DataLoader(TensorDataset(noisy, clean), batch_size=batch, shuffle=True):
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(model(x), y)
             loss.backward()
