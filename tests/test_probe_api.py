@@ -186,7 +186,7 @@ def _memory() -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [(_hang, "time"), (_die, "crash"), (_raise, "failed"), (_memory, "memory")],
-    ids=lambda v: str(v),
+    ids=["hang", "exit", "exception", "memory"],
 )
 def test_what_goes_wrong_in_the_child_is_a_reason(harm: Callable[[], Any], reason: str, batch: tuple[Any, Any]) -> None:
     began = time.monotonic()

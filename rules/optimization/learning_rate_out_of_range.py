@@ -42,7 +42,8 @@ class LearningRateOutOfRange(Rule):
     The ranges are wide, and are a heuristic all the same: the finding is `likely`.
 
     In a run: at least 200 steps at one rate, each of which changes the weights by less than a 30,000th of their
-    size (a thousandth is usual: Karpathy, CS231n notes), while the loss falls, and by less than 5 % in all.
+    size (a thousandth is usual: Karpathy, CS231n notes), while the loss moves by less than 5 % in all. Where all steps
+    together change less than a 10,000th, nothing was trained: that is `loss-not-decreasing`.
 
     In an experiment (`--probe rates`) copies are trained on one batch for 20 steps, at rates from 1e-6 to 10: the own
     rate must change the loss by less than a twentieth of what the best one does, and be thirty times away from it.

@@ -19,7 +19,7 @@ from ..recorders.optimizers import OptimizerRecorder
 from ..run import Backward, Probe
 from ..store import decode, encode
 from ..watch import Watch
-from . import checking, collating, connectivity, fitting, flow, mixing, settings, signal
+from . import checking, collating, connectivity, fitting, flow, mixing, patterns, settings, signal
 from .names import EXPERIMENTS
 from .replay import Buffers, Randomness, Skip, Stack
 from .scene import Scene
@@ -47,7 +47,7 @@ RUN: dict[str, Callable[[Scene], None]] = {
     "functions": checking.functions,
     "losses": checking.losses,
     "overfit": fitting.overfit,
-    "solvable": fitting.solvable,
+    "solvable": patterns.solvable,
     "rates": settings.rates,
     "optimizers": settings.optimizers,
     "regularisers": settings.regularisers,

@@ -19,15 +19,14 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..run import Labels, Trial
-from .fitting import Weights
 from .replay import Randomness, Skip, tensors_in
 from .scene import Scene
+from .training import Maker, Weights, anew, own_optimizer, rate_of
 
 RATES = tuple(10.0**k for k in range(-6, 2))
 STEPS = 20
 LONG = 60
 """Steps of trials that compare how far two settings come."""
-Maker = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 ALTERNATIVES: dict[str, Maker] = {
     "SGD, momentum 0.9": lambda tensors: torch.optim.SGD(tensors, lr=0.1, momentum=0.9),
     "Adam": lambda tensors: torch.optim.Adam(tensors, lr=1e-3),
@@ -42,18 +41,18 @@ SEARCHES = 24
 
 def rates(scene: Scene) -> None:
     """The script's optimizer at rates from 1e-6 to 10, and at its own (a range test: Smith, arXiv:1506.01186, 2015)."""
-    own = _own_optimizer(scene)
-    rate = float(own.param_groups[0]["lr"])
+    own = _own(scene)
+    rate = rate_of(own)
     for value in (rate, *RATES):
-        course = _course(scene, functools.partial(_with_rate, own, value), STEPS)
+        course = _course(scene, functools.partial(anew, own, value), STEPS)
         scene.send(Trial(0, scene.here(), "rate", type(own).__name__, value, *course, STEPS, value == rate))
 
 
 def optimizers(scene: Scene) -> None:
     """A short race on the batch: the script's own optimizer and four usual ones."""
-    own = _own_optimizer(scene)
-    rate = float(own.param_groups[0]["lr"])
-    makers: dict[str, Maker] = {type(own).__name__: functools.partial(_with_rate, own, rate), **ALTERNATIVES}
+    own = _own(scene)
+    rate = rate_of(own)
+    makers: dict[str, Maker] = {type(own).__name__: functools.partial(anew, own, rate), **ALTERNATIVES}
     for index, (name, make) in enumerate(makers.items()):
         course = _course(scene, make, LONG)
         scene.send(Trial(0, scene.here(), "optimizer", name, rate, *course, LONG, index == 0))
@@ -61,34 +60,34 @@ def optimizers(scene: Scene) -> None:
 
 def regularisers(scene: Scene) -> None:
     """The batch with dropout and weight decay as they are, and without."""
-    own = _own_optimizer(scene)
-    rate = float(own.param_groups[0]["lr"])
+    own = _own(scene)
+    rate = rate_of(own)
     drops = [layer for layer in scene.model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0]
     decay = max(float(group.get("weight_decay") or 0) for group in own.param_groups)
     if not drops and not decay:
         raise Skip("no-regulariser")
     most = max((layer.p for layer in drops), default=decay)
-    course = _course(scene, functools.partial(_with_rate, own, rate), LONG)
+    course = _course(scene, functools.partial(anew, own, rate), LONG)
     scene.send(Trial(0, scene.here(), "regularisers", "as they are", most, *course, LONG, True))
     for layer in drops:
         layer.p = 0.0
     for group in own.param_groups:
         if "weight_decay" in group:
             group["weight_decay"] = 0
-    course = _course(scene, functools.partial(_with_rate, own, rate), LONG)
+    course = _course(scene, functools.partial(anew, own, rate), LONG)
     scene.send(Trial(0, scene.here(), "regularisers", "off", 0.0, *course, LONG))
 
 
 def search(scene: Scene) -> None:
     """A small search over rate, weight decay and momentum: Optuna where it is installed, else random numbers."""
-    own = _own_optimizer(scene)
-    rate = float(own.param_groups[0]["lr"])
-    course = _course(scene, functools.partial(_with_rate, own, rate), STEPS)
+    own = _own(scene)
+    rate = rate_of(own)
+    course = _course(scene, functools.partial(anew, own, rate), STEPS)
     scene.send(Trial(0, scene.here(), "search", f"{type(own).__name__}, own settings", rate, *course, STEPS, True))
     until = time.monotonic() + 0.8 * scene.seconds
 
     def loss_of(rate: float, decay: float, momentum: float) -> float:
-        made = _with_rate(own, rate, own.param_groups[0]["params"])
+        made = anew(own, rate, own.param_groups[0]["params"])
         for group in made.param_groups:
             if "weight_decay" in group:
                 group["weight_decay"] = decay
@@ -127,28 +126,15 @@ def _by_chance(loss_of: Callable[[float, float, float], float], until: float) ->
         loss_of(10 ** draw.uniform(-5, 0), 10 ** draw.uniform(-6, -2), draw.choice((0.0, 0.9)))
 
 
-def _own_optimizer(scene: Scene) -> torch.optim.Optimizer:
-    """The script's optimizer of what the loss reaches. Raises :class:`Skip` where there is none to try."""
+def _own(scene: Scene) -> torch.optim.Optimizer:
+    """The script's optimizer. Raises :class:`Skip` where there is none to try, or no loss to try it on."""
     step = scene.needs_step
-    values = [float(step.original().detach()) for _ in range(2)]
-    if not all(map(math.isfinite, values)):
+    if not math.isfinite(float(step.original().detach())):
         raise Skip("loss-not-reproduced", "it is not finite")
-    for optimizer in scene.optimizers:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        usual = type(optimizer).__module__.startswith("torch.optim") and type(optimizer).__name__ != "LBFGS"
-        if held & scene.parameters.keys() and usual:
-            return optimizer
-    raise Skip("no-optimizer")
-
-
-def _with_rate(own: torch.optim.Optimizer, rate: float, tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """The script's optimizer anew; rates of its groups keep their ratios."""
-    first = float(own.param_groups[0]["lr"])
-    groups = [{k: v for k, v in group.items() if k != "initial_lr"} for group in own.param_groups]
-    for group in groups:
-        group["lr"] = float(group["lr"]) * rate / first if first else rate
-    make: Any = type(own)
-    return make(groups)  # type: ignore[no-any-return]
+    optimizer = own_optimizer(scene)
+    if optimizer is None:
+        raise Skip("no-optimizer")
+    return optimizer
 
 
 def _course(scene: Scene, make: Maker, steps: int) -> tuple[float, float]:
