@@ -47,7 +47,7 @@ def test_the_usual_experiments_need_no_name(nnaudit: Commands, folder: Path) -> 
     assert ended.out == b"['--probe', 'x']\n", "what follows the script is its own"
     assert "in model  the loss reaches every parameter" in ended.err
     assert "learned by heart" in ended.err
-    assert "tried     8 of 11 experiments" in ended.err, "no own function, loss and collate function"
+    assert "tried     8 of 12 experiments" in ended.err, "no own function, loss and collate function, one term"
     shown = nnaudit("report", "--probes", folder=folder).out.decode()
     assert "not made  the script defines no autograd function" in shown
     assert "16×6 -> 16×16" in shown

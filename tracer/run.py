@@ -569,6 +569,19 @@ class Chance(Thing):
 
 
 @dataclass(slots=True)
+class Term(Thing):
+    """A known loss in the sum that is minimised; without a line, all other terms together."""
+
+    KIND = "term"
+    LINES = ("line",)
+    line: Line | None = None
+    name: str = ""
+    value: float = 0.0
+    gradient: float = 0.0
+    """Norm of its gradient, with its factor in the sum, over the weights that all terms reach."""
+
+
+@dataclass(slots=True)
 class Fit(Thing):
     """A copy of the model trained on a few samples only; losses are means of the script's own loss."""
 
@@ -721,6 +734,7 @@ KINDS: tuple[type[Thing], ...] = (
     Cut,
     Blind,
     Chance,
+    Term,
     Fit,
     Check,
     Trial,
@@ -897,6 +911,11 @@ class Run:
     def chances(self) -> list[Chance]:
         """First losses beside those of a guess."""
         return list(self.things["chance"].values())
+
+    @property
+    def terms(self) -> list[Term]:
+        """Terms of the sum that is minimised."""
+        return list(self.things["term"].values())
 
     @property
     def fits(self) -> list[Fit]:

@@ -19,7 +19,7 @@ from ..recorders.optimizers import OptimizerRecorder
 from ..run import Backward, Probe
 from ..store import decode, encode
 from ..watch import Watch
-from . import checking, collating, connectivity, fitting, flow, mixing, patterns, settings, signal
+from . import checking, collating, connectivity, fitting, flow, mixing, patterns, settings, signal, terms
 from .names import EXPERIMENTS
 from .replay import Buffers, Randomness, Skip, Stack
 from .scene import Scene
@@ -44,6 +44,7 @@ RUN: dict[str, Callable[[Scene], None]] = {
     "crosstalk": mixing.crosstalk,
     "input": signal.ignored,
     "chance": signal.chance,
+    "terms": terms.terms,
     "functions": checking.functions,
     "losses": checking.losses,
     "overfit": fitting.overfit,

@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "crosstalk": About("does a sample change the outputs of others", "model"),
     "input": About("does the input reach the output", "model"),
     "chance": About("is the first loss that of a guess", "loss"),
+    "terms": About("how strongly does each term of a sum of losses pull", "loss"),
     "functions": About("are the gradients of the script's own functions right", "loss"),
     "losses": About("does a loss of the script's own behave like one", "loss"),
     "overfit": About("can a few samples be learned by heart", "model", 6.0),
@@ -60,6 +61,7 @@ REASONS = {
     "no-tensor-input": "the model is given no tensor",
     "random-input-fails": "the model cannot run on random numbers",
     "no-known-loss": "no loss with a known least value is part of it",
+    "one-term": "the loss is no sum with a known loss in it",
     "no-targets": "no target counts in this batch",
     "empty-input-fails": "the model cannot run on zeros",
     "contradicting-targets": "equal inputs have different targets",
@@ -79,8 +81,8 @@ REASONS = {
 INAPPLICABLE = frozenset(
     """no-model no-sample-axis batch-too-small equal-samples no-tensor-input no-known-loss no-targets
     contradicting-targets nothing-trainable not-a-classification several-inputs no-own-function no-own-loss
-    not-deterministic empty-input-fails
-    random-input-fails no-optimizer no-regulariser no-loader default-collate""".split()
+    not-deterministic empty-input-fails random-input-fails no-optimizer no-regulariser no-loader default-collate
+    order-in-batch one-term""".split()
 )
 """Reasons that say that an experiment's question does not arise; with the others it could not be answered."""
 
