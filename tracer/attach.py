@@ -9,6 +9,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +134,7 @@ class Tracer:
         try:
             self.watch.numbers.fetch(wait=True)
             self._note_unseen()
+            self.run.meta["files"] = self._files()
         except Exception as error:  # on a device that has failed nothing can be fetched any more
             say(f"warning: the last numbers could not be recorded ({type(error).__name__}: {error})")
         for recorder in reversed(self.recorders):
@@ -143,17 +145,17 @@ class Tracer:
                 say(f"warning: {name} could not be taken off ({type(error).__name__}: {error})")
         self.watch.on = False
         self.run.meta["seconds"] = time.time() - self.run.meta["began"]
-        self.run.meta["files"] = self._files()
         self.record.stop()
         return self.run
 
     def _files(self) -> list[str]:
         """The user's files that are loaded: what lies in others cannot have run."""
-        found = {
-            os.path.abspath(file)
-            for module in list(sys.modules.values())
-            if isinstance(file := getattr(module, "__file__", None), str) and self.watch.sites.is_user(file)
-        }
+        found = set()
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and self.watch.sites.is_user(file):
+                with suppress(OSError):  # the script may have removed the folder that it runs in
+                    found.add(os.path.abspath(file))
         return sorted(found)[:MAX_FILES]
 
     def _note_unseen(self) -> None:

@@ -25,6 +25,8 @@ from .training import Maker, Weights, anew, own_optimizer, rate_of
 
 RATES = tuple(10.0**k for k in range(-6, 2))
 STEPS = 20
+LATEST = 5
+"""Steps whose mean is the last loss of a trial."""
 LONG = 60
 """Steps of trials that compare how far two settings come."""
 ALTERNATIVES: dict[str, Maker] = {
@@ -143,21 +145,20 @@ def _course(scene: Scene, make: Maker, steps: int) -> tuple[float, float]:
     weights = Weights(scene)
     state = Randomness.now()
     step.randomness.restore()
-    first = last = math.inf
     optimizer = make(scene.trained(step.loss()))
-    for index in range(steps + 1):
+    values = []
+    for _ in range(steps + 1):
         loss = step.loss()
-        last = float(loss.detach())
-        if index == 0:
-            first = last
-        if index == steps or not math.isfinite(last):
+        values.append(float(loss.detach()))
+        if not math.isfinite(values[-1]):
             break
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     weights.restore()
     state.restore()
-    return first, last if math.isfinite(last) else math.inf
+    latest = values[-LATEST:]  # with dropout single ones say little
+    return values[0], sum(latest) / len(latest) if math.isfinite(values[-1]) else math.inf
 
 
 # ---------------------------------------------------------------------------- labels

@@ -34,7 +34,8 @@ class FailsOnSolvableData(Rule):
 
     ## What to do
 
-    Mend what else is found in the model and the loss first.
+    Mend what else is found in the model and the loss first: a path that is cut, an input that is ignored, axes that are
+    mixed. Then try the model on the smallest data set of its kind that others have learned.
     """
 
     code = "NN514"
