@@ -11,7 +11,8 @@ from .summary import count
 
 if TYPE_CHECKING:
     from ..rules.finding import Line
-    from ..tracer.run import Fit, Probe, Run
+    from ..tracer.results import Fit, Probe
+    from ..tracer.run import Run
 
 FITTED = 0.5
 """Share of the constant's loss below which samples count as learned."""

@@ -25,8 +25,9 @@ from support import LIMIT, MISTAKE, MISTAKEN, TRAINING, Commands, write
 from nnaudit.interfaces import cli
 from nnaudit.rules.finding import Line
 from nnaudit.tracer import store
-from nnaudit.tracer.run import KINDS, MAX_POINTS, SCHEMA, Epoch, Loader, Note, Optimizer, Run, Stream, Thing
+from nnaudit.tracer.run import KINDS, MAX_POINTS, SCHEMA, Epoch, Loader, Note, Optimizer, Run, Stream
 from nnaudit.tracer.store import NotARecord, Record, load
+from nnaudit.tracer.thing import Thing
 
 
 @pytest.fixture

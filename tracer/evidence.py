@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 from ..rules.finding import Confidence, Finding, Line, Place
 
 if TYPE_CHECKING:
-    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream, Thing, Trial
+    from .results import Trial
+    from .run import Backward, Loader, Module, Optimizer, Parameter, Pass, Run, Stream
+    from .thing import Thing
 
 OF_CLASSES = (
     "cross_entropy",

@@ -1,27 +1,20 @@
 """Runs the script's own lines once more, in a forked child, to see which one makes the first bad number.
 
 Between two modules there is code that no hook sees. The child owns a copy of everything, so running the body of the
-loop again with the variables as they stand can change nothing for the script: no output leaves it but the
-answer, and it ends without any clean-up. Where forking is not safe (an accelerator is in use), nothing is run.
+loop again with the variables as they stand can change nothing for the script (:mod:`.isolation`).
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import linecache
-import os
-import select
-import signal
-import sys
 from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-import torch
-
 from ..rules.finding import Line
 from .first_bad import AllPairs, FirstBad, Found
+from .isolation import Send, in_child, obstacle
 from .watch import Watch
 
 TIME = 10.0
@@ -51,34 +44,13 @@ def all_pairs(watch: Watch, at: Line | None) -> tuple[str, Line, list[list[int]]
 def _rerun(watch: Watch, at: Line | None, mode: FirstBad | AllPairs) -> Any:
     """What the mode found in the child; None where nothing was run, or nothing found."""
     frame = watch.sites.frame(3)
-    if frame is None or at is None or not hasattr(os, "fork") or torch.cuda.is_initialized():
+    if frame is None or at is None or obstacle():
         return None
     body = _body(frame)
     if body is None:
         return None
-    source, target = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _in_the_child(mode, frame, body, target)
-    os.close(target)
-    try:
-        data = _read(source)
-    finally:
-        os.close(source)
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    return json.loads(data) if data else None
-
-
-def _read(source: int) -> bytes:
-    data = b""
-    while select.select([source], [], [], TIME)[0]:
-        part = os.read(source, 65536)
-        if not part:
-            break
-        data += part
-    return data
+    answer = in_child(lambda send: _in_the_child(mode, frame, body, send), TIME)
+    return answer.messages[0] if answer.messages else None
 
 
 def _body(frame: FrameType) -> Any:
@@ -105,20 +77,9 @@ def _body(frame: FrameType) -> Any:
     return compile(ast.Module(kept, []), frame.f_code.co_filename, "exec") if kept else None
 
 
-def _in_the_child(mode: FirstBad | AllPairs, frame: FrameType, body: Any, target: int) -> None:
-    try:
-        silent = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(silent, stream)
-        torch.set_num_threads(1)
-        names = {**frame.f_globals, **frame.f_locals}
-        sys.settrace(None)
-        try:
-            with mode:
-                exec(body, names)
-        except Found:
-            pass
-        if mode.operation and mode.line is not None:
-            os.write(target, json.dumps(mode.answer()).encode())
-    finally:
-        os._exit(0)
+def _in_the_child(mode: FirstBad | AllPairs, frame: FrameType, body: Any, send: Send) -> None:
+    names = {**frame.f_globals, **frame.f_locals}
+    with suppress(Found), mode:
+        exec(body, names)
+    if mode.operation and mode.line is not None:
+        send(mode.answer())

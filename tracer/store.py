@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..rules.finding import Line
-from .run import KINDS, SCHEMA, Epoch, Run, Stream, Thing
+from .run import KINDS, SCHEMA, Epoch, Run, Stream
+from .thing import Thing
 
 INTERVAL = 0.7
 """Seconds between two writes."""

@@ -16,7 +16,8 @@ from torch import nn
 from ...rules.finding import Line
 from ..evidence import listed
 from ..isolation import in_child, obstacle
-from ..run import KINDS, Probe, Run
+from ..results import Probe
+from ..run import KINDS, Run
 from ..sites import Sites
 from ..store import decode, encode
 from .experiments import perform, time_for

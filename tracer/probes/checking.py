@@ -16,7 +16,7 @@ import torch
 
 from ...rules.finding import Line
 from ..recorders.gradients import MAX_NODES
-from ..run import Check
+from ..results import Check
 from .replay import Skip, tensors_in
 from .scene import Scene, calm
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import IterableDataset
 from torch.utils.data._utils.collate import default_collate, default_convert
 
-from ..run import Collated
+from ..results import Collated
 from .replay import Randomness, Skip, tensors_in
 from .scene import Scene
 

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...rules.finding import Line
 from ..recorders.gradients import leaves_of
-from ..run import Cut
+from ..results import Cut
 from .replay import tensors_in
 from .scene import Here, Scene
 

@@ -16,7 +16,8 @@ from ..isolation import in_child, obstacle
 from ..quiet import say
 from ..recorders.modules import ModuleRecorder
 from ..recorders.optimizers import OptimizerRecorder
-from ..run import Backward, Probe
+from ..results import Probe
+from ..run import Backward
 from ..store import decode, encode
 from ..watch import Watch
 from . import checking, collating, connectivity, fitting, flow, mixing, patterns, settings, signal, terms

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..run import Fit
+from ..results import Fit
 from .known import constant, contradicts, known_losses, worst
 from .replay import Skip, tensors_in
 from .scene import Evaluation, Scene, calm, picked

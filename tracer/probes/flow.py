@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import (
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...rules.finding import Line
-from ..run import Axis, Layer, Resize
+from ..results import Axis, Layer, Resize
 from .mixing import exchanged_axes
 from .replay import Skip, tensors_in
 from .scene import Scene, mapped, samples_axis

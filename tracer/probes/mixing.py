@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...rules.finding import Line
 from ..evidence import PAIRWISE, VIEWS
-from ..run import Mix
+from ..results import Mix
 from .replay import Randomness, Skip, tensors_in
 from .scene import Here, Scene, mapped, samples_axis
 

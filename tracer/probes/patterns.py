@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..run import Fit
+from ..results import Fit
 from .fitting import HALF, moves, note
 from .known import known_losses
 from .replay import Skip, tensors_in

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...rules.finding import Line
 from ..recorders.gradients import leaves_of
-from ..run import Thing
+from ..thing import Thing
 from .replay import Skip, Step, tensors_in
 
 Here = Callable[[], Line | None]

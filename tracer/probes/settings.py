@@ -18,7 +18,7 @@ import torch
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..run import Labels, Trial
+from ..results import Labels, Trial
 from .replay import Randomness, Skip, tensors_in
 from .scene import Scene
 from .training import Maker, Weights, anew, own_optimizer, rate_of

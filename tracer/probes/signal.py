@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..run import Blind, Chance
+from ..results import Blind, Chance
 from .replay import Randomness, Skip, tensors_in
 from .scene import Change, LossCall, Scene, calm, mapped
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..run import Term
+from ..results import Term
 from .replay import Skip
 from .scene import Scene, calm
 
