@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch.utils.data import IterableDataset
@@ -40,21 +41,17 @@ def collate(scene: Scene) -> None:
         raise Skip("not-deterministic")
     if any(t.dim() == 1 and sorted(t.tolist()) == list(range(count)) for t in first):
         raise Skip("order-in-batch")
-    moves = [move for a, b in zip(first, turned, strict=True) if (move := _move(a, b, count)) is not None]
+    moves = [move for a, b in zip(first, turned, strict=True) if (move := _move(a, b, count))]
     if len(moves) < 2:
         raise Skip("no-sample-axis")
-    if any(move != moves[0] for move in moves):
+    if any(one[i] != other[i] for one, other in pairwise(moves) for i in one.keys() & other.keys()):
         line = scene.code_line(function) or scene.code_line(type(function).__call__)
         scene.send(Collated(0, line, count, len(moves)))
 
 
-def _move(before: torch.Tensor, after: torch.Tensor, count: int) -> tuple[int, ...] | None:
-    """Where each row of the one is in the other; None where rows are equal, or are no samples."""
+def _move(before: torch.Tensor, after: torch.Tensor, count: int) -> dict[int, int]:
+    """Where each row that occurs once is in the other; nothing where the rows are no samples."""
     if before.shape != after.shape or not before.dim() or before.shape[0] != count:
-        return None
-    rows = [tuple(row.reshape(-1).tolist()) for row in before]
-    if len(set(rows)) < count:
-        return None
-    places = {tuple(row.reshape(-1).tolist()): i for i, row in enumerate(after)}
-    found = [places.get(row) for row in rows]
-    return None if None in found else tuple(p for p in found if p is not None)
+        return {}
+    rows, others = ([tuple(row.reshape(-1).tolist()) for row in t] for t in (before, after))
+    return {i: others.index(row) for i, row in enumerate(rows) if rows.count(row) == 1 and row in others}
