@@ -54,4 +54,9 @@ def _move(before: torch.Tensor, after: torch.Tensor, count: int) -> dict[int, in
     if before.shape != after.shape or not before.dim() or before.shape[0] != count:
         return {}
     rows, others = ([tuple(row.reshape(-1).tolist()) for row in t] for t in (before, after))
-    return {i: others.index(row) for i, row in enumerate(rows) if rows.count(row) == 1 and row in others}
+    counting = (
+        before.dim() == 1 and not before.is_floating_point() and rows == sorted(rows) and others == sorted(others)
+    )
+    if counting or sorted(rows) != sorted(others):
+        return {}  # offsets, positions: they say where samples begin, and belong to none
+    return {i: others.index(row) for i, row in enumerate(rows) if rows.count(row) == 1}
