@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..tracer.evidence import listed
 from ..tracer.probes.names import EXPERIMENTS, REASONS
+from .export import short_place
 from .summary import count
 
 if TYPE_CHECKING:
-    from ..rules.finding import Line
     from ..tracer.results import Fit, Probe
     from ..tracer.run import Run
 
@@ -65,7 +65,7 @@ def _model(run: Run) -> str:
         said.append(f"from `{run.blinds[0].module}` on it does not see its input")
     mixes = [mix for mix in run.mixes if mix.sure or not mix.changed]
     if mixes:
-        said.append(f"`{mixes[0].operation}` at {_at(mixes[0].line)} mixes samples or axes")
+        said.append(f"`{mixes[0].operation}` at {short_place(mixes[0].line)} mixes samples or axes")
     elif "crosstalk" in made and not run.mixes:
         said.append("samples do not mix")
     batch, pattern = _fits(run, "batch"), _fits(run, "pattern")
@@ -102,10 +102,6 @@ def _loop(run: Run) -> str:
     return ""
 
 
-def _at(line: Line | None) -> str:
-    return "?" if line is None else f"{line.file.rsplit('/', 1)[-1]}:{line.row}"
-
-
 def table(run: Run) -> str:
     """Every experiment, and the shapes that flow through the model."""
     lines = ["experiments"]
@@ -116,7 +112,7 @@ def table(run: Run) -> str:
         width = min(48, max(map(len, names)) + 2)
         lines.append("shapes")
         for name, layer in zip(names, layers, strict=True):
-            place = f"  {_at(layer.line)}" if layer.line is not None else ""
+            place = f"  {short_place(layer.line)}" if layer.line is not None else ""
             lines.append(f"  {name:<{width}}{layer.inputs or '-'} -> {layer.outputs}{place}")
     lines += [*_axes(run), *_resizes(run)]
     return "\n".join(lines) + "\n"

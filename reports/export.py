@@ -60,11 +60,12 @@ def _label(run: Run, name: str, owner: int, key: int) -> str:
     named = str(getattr(thing, "name", "") or getattr(thing, "function", "") or "")
     line = getattr(thing, "line", None)
     if kinds[name] in ("loss", "backward"):
-        return f"{named or 'backward'} {_at(line)}"
+        return f"{named or 'backward'} {short_place(line)}"
     return named or f"{kinds[name]} {key}"
 
 
-def _at(line: Line | None) -> str:
+def short_place(line: Line | None) -> str:
+    """``train.py:28``."""
     return "?" if line is None else f"{os.path.basename(line.file)}:{line.row}"
 
 

@@ -7,7 +7,6 @@ seeds and three sizes.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -68,14 +67,9 @@ def test_pair(script: Path) -> None:
 
 @pytest.mark.parametrize("script", names(HEALTHY))
 def test_healthy(script: Path) -> None:
-    """Besides, what could be tried was tried: at most one script in ten is refused for want of its own lines."""
-    reasons = Counter(reason for _, reason in check_healthy(script, 0, "s"))
-    answered = sum(n for reason, n in reasons.items() if not reason or reason in INAPPLICABLE)
-    assert answered or script.stem in NOT_REPEATABLE
-
-
-NOT_REPEATABLE = ("tied_language_model",)
-"""Carries a state from batch to batch in a variable: what it was before the first batch is gone."""
+    """Besides, every experiment was made or has a reason that is no fault of ours."""
+    reasons = {reason for _, reason in check_healthy(script, 0, "s")}
+    assert reasons - INAPPLICABLE <= {"", "older-graph", "time"}
 
 
 @pytest.mark.slow

@@ -212,7 +212,10 @@ class OptimizerRecorder(Recorder):
         @functools.wraps(original)
         def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
             if self.watch.moment is not None and self.on:
-                self.watch.moment("clear")
+                try:
+                    self.watch.moment("clear")
+                except Exception as error:
+                    self.watch.fail(self, error)
             if self.examining and self.on and not _is_compiling():
                 try:
                     self._note_clearing(owner)
